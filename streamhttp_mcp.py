@@ -158,3 +158,223 @@ class RPCError(Exception):
 
 class ToolError(Exception):
     """Raised by a handler: the tool ran and failed, in words that the client's model can act on."""
+
+
+# ---- 3 HTTP ------------------------------------------------------------------------------------------
+# Bytes to `Request`, and back. This section knows no MCP. It follows RFC 9112 to the letter where two
+# readings of the same bytes would let one request hide inside another (request smuggling): every pattern
+# is matched before anything is converted, because int() accepts '+5' and '1_0' and the grammar does not.
+
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
+REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
+FIELD_LINE = re.compile(rf"({TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
+ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")
+BARE_LF = re.compile(rb"(?<!\r)\n")
+# Fields that a request has once. Anything else that comes twice is one list, joined by commas.
+SINGLE_FIELDS = frozenset(
+    "host content-length content-type authorization origin mcp-session-id mcp-protocol-version last-event-id".split()
+)
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class ConnectionEnded(Exception):
+    """The peer closed its side, in the middle of a request or between two of them."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request, as `MCPServer.handle` takes it."""
+
+    method: str  # 'POST'
+    target: str  # '/mcp?x=1'
+    headers: dict[str, str] = field(default_factory=dict)  # lower-case name -> value
+    body: bytes = b""
+    minor_version: int = 1  # of HTTP/1.x
+    principal: str | None = None  # who sent it, once the gate knows
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def keep_alive(self) -> bool:
+        """[http.keep-alive] Whether the connection may carry another request (RFC 9112 section 9.3)."""
+        options = self.headers.get("connection", "").lower()
+        return "close" not in options if self.minor_version else "keep-alive" in options
+
+
+class ByteReader:
+    """The bytes of one connection in order. What was read too far waits in `buffer` for the next request."""
+
+    __slots__ = ("buffer", "stream")
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self.stream = stream
+        self.buffer = b""
+
+    async def more(self) -> bytes:
+        """Wait for the next bytes and return them; raise ConnectionEnded when there will be none."""
+        data = await self.stream.read(65536)
+        if not data:
+            raise ConnectionEnded
+        return data
+
+    async def until(self, delimiter: bytes, limit: int, too_long: HTTPError) -> bytes:
+        """Return what comes before the delimiter, at most `limit` bytes, and drop the delimiter: b'5\\r\\nhello' -> b'5'."""
+        reach = limit + len(delimiter)
+        while (end := self.buffer.find(delimiter, 0, reach)) < 0:
+            if len(self.buffer) >= reach:
+                raise too_long
+            self.buffer += await self.more()
+        found, self.buffer = self.buffer[:end], self.buffer[end + len(delimiter) :]
+        return found
+
+    async def exactly(self, size: int) -> bytes:
+        """Return the next `size` bytes. Parts are joined once: adding to a long string would copy it each time."""
+        parts, missing = [self.buffer], size - len(self.buffer)
+        while missing > 0:
+            parts.append(await self.more())
+            missing -= len(parts[-1])
+        data = b"".join(parts)
+        self.buffer = data[size:]
+        return data[:size] if self.buffer else data
+
+
+async def read_head(reader: ByteReader, limits: Limits) -> Request:
+    """Read a request line and its header fields; the body is still on the wire. Raise HTTPError."""
+    while True:
+        while reader.buffer.startswith(b"\r\n"):  # [http.empty-line-before] left by clients that end a body with CRLF
+            reader.buffer = reader.buffer[2:]
+        end = reader.buffer.find(b"\r\n\r\n")
+        check_partial_head(reader.buffer if end < 0 else reader.buffer[: end + 4], limits)
+        if end >= 0:
+            break
+        reader.buffer += await reader.more()
+    head, reader.buffer = reader.buffer[:end], reader.buffer[end + 4 :]
+    return parse_head(head, limits)
+
+
+def check_partial_head(head: bytes, limits: Limits) -> None:
+    """[limits.head] Refuse a head that cannot become a good one, without waiting for its end."""
+    if BARE_LF.search(head):  # [http.bare-lf]
+        raise HTTPError(400, "bare LF in the request head: every line must end with CRLF")
+    longest = limits.request_line_bytes
+    if len(head) >= longest + 2 and head.find(b"\r\n", 0, longest + 2) < 0:
+        raise HTTPError(414, f"request line is longer than {longest} bytes")
+    if len(head) - 4 >= limits.head_bytes + head.endswith(b"\r\n\r\n"):  # the blank line does not count
+        raise HTTPError(431, f"request head is longer than {limits.head_bytes} bytes")
+
+
+def parse_head(head: bytes, limits: Limits) -> Request:
+    """Parse a head without its blank line: b'GET / HTTP/1.1\\r\\nHost: a' -> Request('GET', '/', {'host': 'a'})."""
+    start, *lines = head.decode("latin-1").split("\r\n")
+    match = REQUEST_LINE.fullmatch(start)
+    if not match:  # [http.request-line]
+        raise HTTPError(400, f"malformed request line: expected 'METHOD /path HTTP/1.1', got {start[:100]!a}")
+    method, target, major, minor = match.groups()
+    if major != "1":  # [http.version-505]
+        raise HTTPError(505, f"HTTP/{major} is not spoken here: use HTTP/1.1")
+    if len(lines) > limits.header_fields:
+        raise HTTPError(431, f"more than {limits.header_fields} header fields")
+    headers: dict[str, str] = {}
+    for line in lines:
+        match = FIELD_LINE.fullmatch(line)
+        # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read these two differently.
+        if not match:
+            raise HTTPError(400, f"malformed header field: expected 'Name: value', got {line[:100]!a}")
+        name, value = match[1].lower(), match[2].rstrip(" \t")
+        if name in headers:
+            if name in SINGLE_FIELDS:  # [http.single-field]
+                raise HTTPError(400, f"header field {name} is repeated")
+            value = f"{headers[name]}, {value}"  # [http.list-field]
+        headers[name] = value
+    if "host" not in headers and minor != "0":
+        raise HTTPError(400, "header field Host is missing")  # [http.host-required]
+    match = ABSOLUTE_FORM.fullmatch(target)
+    if match:  # [http.absolute-form] As proxies send it: 'http://a:80/mcp' is '/mcp', and its host is what counts.
+        headers["host"], target = match[1], match[2] or "/"
+    elif not target.startswith("/") and (target != "*" or method != "OPTIONS"):
+        raise HTTPError(400, f"malformed request target: expected a path, got {target[:100]!a}")
+    return Request(method, target, headers, minor_version=int(minor))
+
+
+async def read_body(reader: ByteReader, request: Request, limits: Limits) -> bytes:
+    """Read the body that belongs to a head, framed by its length or in chunks. Raise HTTPError."""
+    length, coding = request.headers.get("content-length"), request.headers.get("transfer-encoding")
+    if coding is not None:
+        # [http.one-framing] [http.old-no-coding] Both fields at once is how requests are smuggled past a proxy.
+        if length is not None or request.minor_version == 0:
+            raise HTTPError(400, "Transfer-Encoding together with Content-Length, or in HTTP/1.0")
+        if coding.lower() != "chunked":  # [http.coding-501]
+            raise HTTPError(501, f"transfer coding must be chunked, got {coding[:100]!a}")
+        return await read_chunks(reader, limits)
+    if length is None:
+        return b""
+    if not (length.isascii() and length.isdigit()):  # [http.length-digits]
+        raise HTTPError(400, f"Content-Length must be a decimal number, got {length[:100]!a}")
+    if len(length) > 18 or int(length) > limits.body_bytes:  # [limits.body]
+        raise HTTPError(413, f"body is larger than {limits.body_bytes} bytes")
+    return await reader.exactly(int(length))
+
+
+async def read_chunks(reader: ByteReader, limits: Limits) -> bytes:
+    """[http.chunked] Read a chunked body: b'5\\r\\nhello\\r\\n0\\r\\n\\r\\n' -> b'hello'."""
+    chunks, total = [], 0
+    while True:
+        line = await reader.until(b"\r\n", 1024, HTTPError(400, "chunk size line is longer than 1024 bytes"))
+        match = CHUNK_SIZE.fullmatch(line)  # [http.chunk-extension] read past, and bounded by the line
+        if not match:
+            raise HTTPError(400, f"expected hexadecimal chunk size, got {line[:100]!a}")
+        size = int(match[1], 16)
+        if size == 0:
+            break
+        total += size
+        if total > limits.body_bytes:
+            raise HTTPError(413, f"body is larger than {limits.body_bytes} bytes")
+        chunks.append(await reader.exactly(size))
+        # [http.chunk-end] Compared, not skipped: two unchecked bytes here once made smuggling possible elsewhere.
+        if (end := await reader.exactly(2)) != b"\r\n":
+            raise HTTPError(400, f"expected CRLF after a chunk, got {end!a}")
+    for _ in range(limits.header_fields + 1):  # [http.trailers] read, checked and not used
+        line = await reader.until(b"\r\n", limits.request_line_bytes, HTTPError(431, "trailer field is too long"))
+        if not line:
+            return b"".join(chunks)
+        if not FIELD_LINE.fullmatch(line.decode("latin-1")):
+            raise HTTPError(400, f"malformed trailer field, got {line[:100]!a}")
+    raise HTTPError(431, f"more than {limits.header_fields} trailer fields")
+
+
+def format_head(status: int, headers: Iterable[tuple[str, str]], date: str) -> bytes:
+    """[http.date] Write a status line and header fields, with the blank line after them."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return f"HTTP/1.1 {status} {REASONS[status]}\r\nDate: {date}\r\n{lines}\r\n".encode("latin-1")
+
+
+def format_date(seconds: float) -> str:
+    """[http.date-form] Write a time in HTTP's English, whatever the locale: 0 -> 'Thu, 01 Jan 1970 00:00:00 GMT'."""
+    t = time.gmtime(seconds)
+    day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[t.tm_wday]
+    month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[t.tm_mon - 1]
+    return f"{day}, {t.tm_mday:02} {month} {t.tm_year} {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
+
+
+def format_chunk(data: bytes) -> bytes:
+    """[http.chunked-reply] Frame a chunk of a body whose length is not known yet: b'hello' -> b'5\\r\\nhello\\r\\n'."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@functools.lru_cache(maxsize=256)  # clients send the same few values over and over
+def parse_accept(value: str) -> tuple[bool, bool]:
+    """Tell whether a client takes (JSON, an event stream): 'application/json, text/*;q=0' -> (True, False)."""
+    quality: dict[str, bool] = {}
+    for item in value.lower().split(","):
+        media_type, *parameters = (part.strip() for part in item.split(";"))
+        quality[media_type] = not any(re.fullmatch(r"q=0(\.0{0,3})?", part) for part in parameters)
+
+    def takes(*ranges: str) -> bool:  # [http.accept] the most specific range that is named decides
+        return next((quality[name] for name in ranges if name in quality), False)
+
+    return takes("application/json", "application/*", "*/*"), takes("text/event-stream", "text/*", "*/*")

@@ -378,3 +378,221 @@ def parse_accept(value: str) -> tuple[bool, bool]:
         return next((quality[name] for name in ranges if name in quality), False)
 
     return takes("application/json", "application/*", "*/*"), takes("text/event-stream", "text/*", "*/*")
+
+
+# ---- 4 SSE -------------------------------------------------------------------------------------------
+# An event stream is text: lines of 'field: value', and an empty line ends the event. This section knows
+# no MCP either: it has events, the `Stream` that outlives its connections, and the `Exchange`, which
+# decides as late as it can whether a request is answered by one JSON body or by a stream. Promised to
+# those below: an event is written to one connection only, in order, and a slow peer costs no memory
+# beyond the limits. The rules are the HTML standard's "Server-sent events".
+
+EVENT_STREAM_HEADERS = (  # [sse.media-type]
+    ("Content-Type", "text/event-stream"),
+    ("Cache-Control", "no-cache"),
+    ("X-Accel-Buffering", "no"),  # nginx would otherwise hold events back until its buffer is full
+)
+JSON_HEADERS = (("Content-Type", "application/json"),)
+COMMENT = b":\n\n"  # [sse.comment] the smallest thing that keeps a proxy awake; every client ignores it
+
+
+def format_event(data: bytes, event_id: str = "", retry_seconds: float | None = None) -> bytes:
+    """[sse.event] Write one event: (b'{}', 'a-1') -> b'id: a-1\\ndata: {}\\n\\n'. The data must hold no line break."""
+    head = f"id: {event_id}\n" if event_id else ""
+    if retry_seconds is not None:
+        head += f"retry: {retry_seconds * 1000:.0f}\n"
+    return b"%bdata: %b\n\n" % (head.encode(), data)
+
+
+class Sink(Protocol):
+    """What a stream writes to: the sending half of one HTTP response."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether the peer reads more slowly than we write."""
+
+    def write(self, data: bytes) -> None: ...
+    def end(self) -> None:
+        """The response is complete."""
+
+    async def drain(self) -> None:
+        """Wait until the peer has caught up, or is gone."""
+
+
+class Event(NamedTuple):
+    number: int  # 1, 2, 3 ... within its stream
+    frame: bytes
+    keep: bool  # a result or a question: never forgotten while the stream lives
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """[stream.no-broadcast] Numbered events, with at most one connection that they flow to.
+
+    A dropped connection does not end the stream: events wait, within the limits, for the client to come
+    back and name the last one it saw. A stream without a name cannot be resumed and keeps nothing.
+    """
+
+    limits: Limits
+    name: str = ""  # the first half of its event ids
+    primed: bool = False  # whether a connection starts with an empty event that carries an id
+    on_detach: Callable[[], None] | None = None  # told when a connection leaves
+    last: int = 0  # number of the newest event
+    sent: int = 0  # number of the newest event that was handed to a connection
+    size: int = 0  # bytes in both queues
+    finished: bool = False  # nothing more will come
+    unsent: deque[Event] = field(default_factory=deque)
+    replay: deque[Event] = field(default_factory=deque)  # handed over, but the peer may have died with them
+    sink: Sink | None = None
+
+    def attach(self, sink: Sink, after: int | None = None) -> None:
+        """Let events flow to this connection, from event `after` on if it is given. The newest connection wins.
+
+        [stream.newest-wins] A client that crashed and came back is not locked out by its own ghost.
+        """
+        self.detach()
+        self.sink = sink
+        if after is not None:  # what the client has seen is forgotten, what it has not is sent again
+            self.unsent = deque(event for event in (*self.replay, *self.unsent) if event.number > after)
+            self.replay.clear()
+            self.size = sum(len(event.frame) for event in self.unsent)
+            self.sent = after
+        # [stream.prime] [stream.retry-before-close] The first byte comes at once. Its id lets a client resume
+        # before the first event, and `retry` tells it when, should this connection be closed.
+        retry = self.limits.retry_seconds
+        sink.write(format_event(b"", f"{self.name}-{self.sent}", retry) if self.primed else COMMENT)
+        self.pump()
+
+    def detach(self, sink: Sink | None = None) -> None:
+        """Stop writing to the connection (only if it is `sink`, when given) and complete its response."""
+        if self.sink is not None and sink in (None, self.sink):
+            leaving, self.sink = self.sink, None
+            leaving.end()
+            if self.on_detach:
+                self.on_detach()
+
+    def push(self, data: bytes, keep: bool = False) -> None:
+        """Add an event and write it now, if a connection can take it. Never waits."""
+        self.last += 1
+        event = Event(self.last, format_event(data, f"{self.name}-{self.last}" if self.name else ""), keep)
+        self.unsent.append(event)
+        self.size += len(event.frame)
+        self.pump()
+        while self.size > self.limits.stream_bytes or len(self.unsent) + len(self.replay) > self.limits.stream_events:
+            if not self.forget_oldest():
+                break
+
+    def pump(self) -> None:
+        """Write all that is ready, in one go."""
+        if self.sink is None or self.sink.congested:
+            return
+        if self.unsent:
+            self.sink.write(b"".join([event.frame for event in self.unsent]))
+            self.sent = self.unsent[-1].number
+            if self.name:
+                self.replay.extend(self.unsent)
+            else:
+                self.size = 0
+            self.unsent.clear()
+        if self.finished:
+            self.detach()
+
+    def forget_oldest(self) -> bool:
+        """[stream.bounded] Drop the oldest notification; results and questions stay. False if there is none."""
+        for events in (self.replay, self.unsent):
+            for index, event in enumerate(events):
+                if not event.keep:
+                    del events[index]
+                    self.size -= len(event.frame)
+                    return True
+        return False
+
+    async def send(self, data: bytes, keep: bool = False) -> None:
+        """[stream.back-pressure] Add an event, and wait while the connection is slow: that costs no memory."""
+        self.push(data, keep)
+        if self.sink is not None and self.sink.congested:
+            await self.sink.drain()
+        elif self.last % 64 == 0:
+            await asyncio.sleep(0)  # a handler that only talks must not keep the others from running
+
+    def finish(self) -> None:
+        """Nothing more will come: the response ends as soon as all is written."""
+        self.finished = True
+        self.pump()
+
+
+@dataclass(slots=True)
+class Reply:
+    """The answer to one HTTP request: a body, or a stream to attach the connection to."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    stream: Stream | None = None
+    after: int | None = None  # resume the stream after this event
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """[reply.decided-late] One POST on its way to an answer, whose form is decided late.
+
+    If the result comes first, the answer is one JSON body. If the handler speaks before, or is silent
+    for `sse_after_seconds`, the answer is an event stream and the result is its last event.
+    """
+
+    takes_json: bool  # by the Accept header
+    takes_stream: bool
+    open_stream: Callable[[], Stream]
+    batch: bool = False  # the answers of a batch travel in a list
+    stream: Stream | None = None
+    body: bytes | None = None
+    finished: bool = False
+    decided: asyncio.Future[None] | None = None  # while somebody waits for the decision
+
+    async def reply(self, patience: float) -> Reply:
+        """Wait until the form is decided, at most `patience` seconds where a stream is possible."""
+        if not self.finished and self.stream is None:
+            loop = asyncio.get_running_loop()
+            self.decided = loop.create_future()
+            timer = loop.call_later(patience if self.takes_stream else 1e9, self.open)
+            try:
+                await self.decided
+            finally:
+                timer.cancel()
+        return self.decision()
+
+    def decision(self) -> Reply:
+        if self.stream is not None:
+            return Reply(200, EVENT_STREAM_HEADERS, stream=self.stream)
+        if self.body is None:  # there is no result, since the call was cancelled
+            return Reply(202)
+        return Reply(200, JSON_HEADERS, self.body)
+
+    def open(self) -> None:
+        """Answer by an event stream from here on."""
+        if self.stream is None and self.takes_stream and not self.finished:
+            self.stream = self.open_stream()
+            self.decide()
+
+    async def send(self, data: bytes, keep: bool = False) -> None:
+        """[stream.related-only] Send what comes before the result. A client that takes no stream does not get it."""
+        self.open()
+        if self.stream is not None and not self.finished:  # [progress.stop]
+            await self.stream.send(data, keep)
+
+    def finish(self, answers: list[bytes]) -> None:
+        """[stream.response-arrives] Send the results; none, if the calls were cancelled. What is late is dropped."""
+        if not self.takes_json or not answers:
+            self.open()
+        self.finished = True
+        if self.stream is not None:
+            for answer in answers:
+                self.stream.push(answer, keep=True)
+            self.stream.finish()
+        elif answers:
+            self.body = b"[%b]" % b",".join(answers) if self.batch else answers[0]  # [batch.response-array]
+        self.decide()
+
+    def decide(self) -> None:
+        if self.decided is not None and not self.decided.done():
+            self.decided.set_result(None)

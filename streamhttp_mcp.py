@@ -596,3 +596,87 @@ class Exchange:
     def decide(self) -> None:
         if self.decided is not None and not self.decided.done():
             self.decided.set_result(None)
+
+
+# ---- 5 JSON-RPC --------------------------------------------------------------------------------------
+# Text to message and back. A message stays a dict, as on the wire. This section knows no HTTP: what it
+# refuses is an `RPCError`, and Endpoint says which status that is.
+
+Message = dict[str, Any]
+
+
+def parse_message(body: bytes) -> Message | list[Any]:
+    """Parse a body: one message with a sound envelope, or a batch (a list that is not looked into).
+
+    Raises RPCError: -32700 where the text is not JSON, -32600 where the JSON is not JSON-RPC 2.0.
+    """
+    try:
+        message = DECODER.decode(body.decode())  # [message.utf-8] [json.strict]
+        if HALF_CHARACTER.search(body):  # an escape that may be half of a surrogate pair; encoding tells
+            json.dumps(message, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise RPCError(PARSE_ERROR, "a string holds half of a surrogate pair, which is no character") from None
+    except UnicodeDecodeError as error:
+        raise RPCError(PARSE_ERROR, f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
+    except RecursionError:  # [json.nesting]
+        raise RPCError(PARSE_ERROR, "the JSON is nested too deeply") from None
+    except ValueError as error:  # [jsonrpc.parse-error] not JSON, or JSON that two readers would read differently
+        raise RPCError(PARSE_ERROR, f"the body is not JSON: {error}") from None
+    return message if isinstance(message, list) else check_envelope(message)
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member name appears twice in one object")
+    return members
+
+
+def refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def check_envelope(message: object) -> Message:
+    """[jsonrpc.format] [jsonrpc.invalid-request] Check what makes a JSON value a JSON-RPC 2.0 message; return it."""
+    if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+        raise RPCError(INVALID_REQUEST, 'expected one JSON-RPC message: an object with "jsonrpc": "2.0"')
+    # [request.id-present] [request.id-not-null] bool is a subclass of int in Python, so type() is asked.
+    if "id" in message and type(message["id"]) not in (str, int):
+        raise RPCError(INVALID_REQUEST, f"id must be a string or an integer, got {NOT_IDS[type(message['id'])]}")
+    if "method" in message:
+        if not isinstance(message["method"], str):
+            raise RPCError(INVALID_REQUEST, "method must be a string")
+        if not isinstance(message.get("params", {}), dict):
+            raise RPCError(INVALID_REQUEST, "params must be an object")
+    elif "id" not in message or ("result" in message) == ("error" in message):  # [response.one-of]
+        raise RPCError(INVALID_REQUEST, "expected a method (request or notification), or an id and a result or error")
+    return message
+
+
+def encode(value: object) -> bytes:
+    """[json.ascii] Write JSON in ASCII, on one line: raw U+2028 hangs real clients. ValueError for NaN, infinity."""
+    return ENCODER.encode(value).encode()
+
+
+def encode_result(request_id: str | int, result: Message | bytes) -> bytes:
+    """[result.same-id] [result.field] Write the response to a request; a result that is JSON already is copied."""
+    body = result if isinstance(result, bytes) else encode(result)
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (encode(request_id), body)
+
+
+def encode_error(request_id: str | int, error: RPCError) -> bytes:  # [error.same-id] [error.code-message]
+    return encode({"jsonrpc": "2.0", "id": request_id, "error": error_object(error.code, error.message, error.data)})
+
+
+def error_object(code: int, message: str, data: object = None) -> Message:
+    return {"code": code, "message": message} | ({} if data is None else {"data": data})
+
+
+def encode_notification(method: str, params: Message | None = None) -> bytes:  # [notification.no-id]
+    return encode({"jsonrpc": "2.0", "method": method} | ({} if params is None else {"params": params}))
+
+
+NOT_IDS = {type(None): "null", bool: "a boolean", float: "a fraction", list: "an array", dict: "an object"}
+HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=refuse_constant)
+ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -680,3 +680,498 @@ NOT_IDS = {type(None): "null", bool: "a boolean", float: "a fraction", list: "an
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=refuse_constant)
 ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+# ---- 6 Schema ----------------------------------------------------------------------------------------
+# A signature already says what a function takes. Here it is written as JSON Schema for the client to read;
+# what the client sends is checked against that, and what passed becomes the hinted types. `schema_of`,
+# `convert` and `plain` agree on every type they know: what `plain` writes fits the schema and converts back.
+# `check` takes schemas written by hand, too: JSON Schema 2020-12 within one document, `format` a mere remark.
+# Rules: https://json-schema.org/draft/2020-12. Nothing is ever fetched; what we lack is refused by name.
+
+Schema = dict[str, Any]
+
+
+class SchemaError(ValueError):
+    """What is wrong, and where: SchemaError('arguments.depth', 'expected integer, got "deep"')."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path, self.message = path, message
+
+
+def inside(key: str | int, act: Callable[..., Any], *args: Any) -> Any:
+    """What act(*args) returns. An error learns its path, key by key, on its way out."""
+    try:
+        return act(*args)
+    except (ValueError, TypeError, OverflowError) as error:  # no such date; a set of dicts; float(10**400)
+        inner, message = (error.path, error.message) if isinstance(error, SchemaError) else ("", str(error))
+        dot = "." if key != "" and inner and inner[0] != "[" else ""
+        raise SchemaError((f"[{key}]" if isinstance(key, int) else key) + dot + inner, message) from error
+
+
+def schema_of(hint: Any) -> Schema:
+    """list[int] -> {'type': 'array', 'items': {'type': 'integer'}}; TypeError for a hint that has none."""
+    forms = Forms()
+    return forms.finish(forms.form(hint).schema)
+
+
+def convert(value: Any, hint: Any, path: str = "") -> Any:
+    """Turn a JSON value that fits the schema into the hinted type: ('2026-07-28', date) -> date(2026, 7, 28).
+    SchemaError where the type itself refuses, as it does for 30 February."""
+    return inside(path, Forms().form(hint).read, value)
+
+
+def signature_schema(function: Callable[..., Any], skip: Collection[str] = ()) -> Schema:
+    return signature_form(function, skip).schema
+
+
+def signature_form(function: Callable[..., Any], skip: Collection[str] = ()) -> Form:
+    """The schema of a function's arguments object, and how that is read into keyword arguments."""
+    forms, parameters = Forms(), inspect.signature(function).parameters.values()
+    fields = {name: field for name, field in fields_of(function).items() if name not in skip}
+    form = forms.object(fields, closed=all(p.kind is not p.VAR_KEYWORD for p in parameters))
+    return Form(forms.finish(form.schema), form.read)
+
+
+class Form(NamedTuple):
+    """A type as it looks in JSON: its schema, and how a value that fits is read."""
+
+    schema: Schema
+    read: Callable[[Any], Any] = lambda value: value
+
+
+class Forms:
+    """Finds the forms of one schema. A class is written in place, or in `$defs` if it contains itself."""
+
+    def __init__(self) -> None:
+        self.open: list[Any] = []  # the classes being written, outermost first
+        self.recursive: dict[Any, Form] = {}  # those met again inside themselves
+        self.definitions: Schema = {}
+
+    def form(self, hint: Any) -> Form:
+        origin, args = get_origin(hint) or hint, get_args(hint)
+        if origin is Annotated:
+            form = self.form(args[0])
+            for note in args[1:]:
+                keywords = {"description": note} if isinstance(note, str) else note
+                if isinstance(keywords, dict):  # a note of another kind is meant for somebody else
+                    form = Form(form.schema | keywords, form.read)
+            return form
+        if origin in SIMPLE:
+            return SIMPLE[origin]
+        if origin in TEXT:
+            return Form({"type": "string"} | TEXT[origin][0], TEXT[origin][1])
+        if origin in (Union, types.UnionType):
+            members = [self.form(arg) for arg in args]
+            return Form({"anyOf": [m.schema for m in members]}, lambda value: self.read_union(value, members))
+        if origin is Literal or (isinstance(origin, type) and issubclass(origin, Enum)):
+            choices: dict[Any, Any] = {identity(plain(choice)): choice for choice in args or hint}
+            kind = {"type": "string"} if all(isinstance(value, str) for value in choices) else {}
+            values = [plain(choice) for choice in choices.values()]
+            return Form(kind | {"enum": values}, lambda value: choices[identity(value)])
+        if origin is tuple and args and args[-1] is not ...:
+            parts = [self.form(arg) for arg in args]
+            size = {"minItems": len(parts), "maxItems": len(parts)}
+            prefix = [part.schema for part in parts]
+            return Form({"type": "array", "prefixItems": prefix} | size, lambda value: tuple(
+                inside(i, part.read, item) for i, (part, item) in enumerate(zip(parts, value))))
+        if origin in (list, tuple, set, frozenset):
+            item = self.form(args[0] if args else Any)
+            unique = {"uniqueItems": True} if origin in (set, frozenset) else {}
+            return Form({"type": "array", "items": item.schema} | unique, lambda value: origin(
+                inside(i, item.read, member) for i, member in enumerate(value)))
+        if origin is dict and (not args or args[0] is str):
+            item = self.form(args[1] if args else Any)
+            return Form({"type": "object", "additionalProperties": item.schema}, lambda value: {
+                name: inside(name, item.read, member) for name, member in value.items()})
+        if hasattr(hint, "model_json_schema"):  # a pydantic model: its definitions move up to ours
+            schema = dict(hint.model_json_schema())
+            for name, definition in schema.pop("$defs", {}).items():
+                self.define(name, definition)
+            return Form(schema, hint.model_validate)
+        if typing.is_typeddict(hint) or hasattr(hint, "_fields") or hasattr(hint, "__dataclass_fields__"):
+            return self.record(hint)
+        raise TypeError(f"{hint!r} has no JSON Schema")
+
+    def read_union(self, value: Any, members: list[Form]) -> Any:
+        for member in members:  # the first that fits is meant
+            try:
+                check(value, self.finish(member.schema))
+                return inside("", member.read, value)
+            except SchemaError:  # does not fit, or only seemed to: any string may be a date
+                continue
+        raise ValueError(f"{shown(value)} cannot be read as any of the types allowed")
+
+    def record(self, record: Any) -> Form:
+        """A dataclass, NamedTuple or TypedDict is an object with its fields."""
+        name = record.__name__
+        reference = Form({"$ref": f"#/$defs/{name}"}, lambda value: self.recursive[record].read(value))
+        if record in self.open or record in self.recursive:
+            self.recursive.setdefault(record, reference)
+            return reference
+        self.open.append(record)
+        # A TypedDict may hold more than it names; a constructor refuses what it does not know.
+        schema, read = self.object(fields_of(record), closed=not typing.is_typeddict(record))
+        self.open.pop()
+        form = Form(schema, lambda value: record(**read(value)))
+        if record not in self.recursive:
+            return form
+        self.recursive[record] = form
+        self.define(name, schema)
+        return reference
+
+    def object(self, fields: Fields, closed: bool) -> Form:
+        forms = {name: self.form(hint) for name, (hint, _) in fields.items()}
+        schema: Schema = {"type": "object", "properties": {}}
+        for name, (_, default) in fields.items():
+            schema["properties"][name] = property_schema = dict(forms[name].schema)
+            try:
+                property_schema["default"] = plain(default)
+            except (TypeError, ValueError):  # there is none, or none that JSON can say
+                pass
+        required = [name for name, (_, default) in fields.items() if default is inspect.Parameter.empty]
+        schema |= {"required": required} if required else {}
+        schema |= {"additionalProperties": False} if closed else {}
+        return Form(schema, lambda value: {
+            name: inside(name, forms[name].read, member) if name in forms else member
+            for name, member in value.items()})
+
+    def define(self, name: str, schema: Schema) -> None:
+        if self.definitions.setdefault(name, schema) != schema:
+            raise TypeError(f"two different classes are named {name}: one schema cannot define both")
+
+    def finish(self, schema: Schema) -> Schema:
+        """Add `$defs`. A $ref at the root becomes what it names: MCP wants `type: object` to stand there."""
+        if not self.definitions:
+            return dict(schema)
+        named: Schema = self.definitions.get(schema.get("$ref", "").removeprefix("#/$defs/"), {})
+        return named | {k: v for k, v in schema.items() if k != "$ref"} | {"$defs": self.definitions}
+
+
+Fields = dict[str, tuple[Any, Any]]  # name -> (hint, default); required if that is Parameter.empty
+
+
+def fields_of(owner: Any) -> Fields:
+    """What a function, a constructor or a TypedDict takes by name."""
+    hints = typing.get_type_hints(owner, include_extras=True)
+    if not typing.is_typeddict(owner):
+        parameters = inspect.signature(owner).parameters.values()
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        return {p.name: (hints.get(p.name, Any), p.default) for p in named}
+    fields: Fields = {}
+    for name, hint in hints.items():
+        mark = get_origin(hint)  # asked first: __required_keys__ misses it where hints are kept as text
+        required = mark is Required or (name in owner.__required_keys__ and mark is not NotRequired)
+        hint = get_args(hint)[0] if mark in (Required, NotRequired) else hint
+        fields[name] = hint, inspect.Parameter.empty if required else ...  # `...`: it may be absent
+    return fields
+
+
+def plain(value: Any) -> Any:
+    """[schema.round-trip] The inverse of `convert`: a Python value as JSON. TypeError or ValueError if JSON cannot."""
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} has no form in JSON")
+    for kind in (str, int, float):  # a value of a subclass becomes one of the type itself
+        if isinstance(value, kind):
+            return kind(value)
+    for kind, (_, _, write) in TEXT.items():
+        if isinstance(value, kind):
+            return write(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", by_alias=True)  # by alias, as in model_json_schema()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+    if hasattr(value, "_asdict"):  # a NamedTuple, whose names are worth keeping
+        return plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(member) for key, member in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+# JSON has one kind of number: 3.0 may be an int, and 3 a float.
+SIMPLE: dict[Any, Form] = {
+    Any: Form({}), object: Form({}), None: Form({"type": "null"}), types.NoneType: Form({"type": "null"}),
+    int: Form({"type": "integer"}, int), float: Form({"type": "number"}, float),
+    bool: Form({"type": "boolean"}), str: Form({"type": "string"}),
+}  # fmt: skip
+# What JSON carries as a string: keywords, reader, writer. A datetime is a date, too, and so comes first.
+TEXT: dict[Any, tuple[Schema, Callable[[str], Any], Callable[[Any], str]]] = {
+    datetime: ({"format": "date-time"}, datetime.fromisoformat, datetime.isoformat),
+    date: ({"format": "date"}, date.fromisoformat, date.isoformat),
+    daytime: ({"format": "time"}, daytime.fromisoformat, daytime.isoformat),
+    UUID: ({"format": "uuid"}, UUID, str),
+    Path: ({}, Path, str),
+    bytes: ({"contentEncoding": "base64"}, lambda text: base64.b64decode(text, validate=True),
+            lambda value: base64.b64encode(value).decode()),
+}  # fmt: skip
+
+# Checking: a schema is a set of keywords, each a row of KEYWORDS below, and a value must satisfy them all.
+
+MAX_DEPTH = 100  # schemas entered, one inside the other, at 5 Python frames each; Python stops at 1000
+
+
+def check(value: Any, schema: Any, path: str = "") -> None:
+    """Raise SchemaError unless a JSON value satisfies a schema, which has passed `check_schema`."""
+    try:
+        inside(path, check_at, value, schema, schema, 0)
+    except RecursionError:  # [schema.no-endless-recursion] a hostile value, or a $ref that leads to itself
+        raise SchemaError(path, "nested too deeply") from None
+
+
+def check_at(value: Any, schema: Any, root: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:  # [schema.bounded-depth]
+        raise RecursionError
+    if isinstance(schema, bool):
+        if not schema:
+            raise SchemaError("", "is not allowed")
+        return
+    kind, at = KINDS.get(type(value)), Place(schema, root, depth)
+    if kind is None:
+        raise SchemaError("", f"a {type(value).__name__} is not a JSON value")
+    for keyword, argument in schema.items():
+        row = KEYWORDS.get(keyword)  # [schema.unknown-keyword] is a remark
+        if row and row.kind in (kind, "any") and not row.rule(value, argument, at):
+            raise SchemaError("", f"expected {keyword} {json.dumps(argument)[:200]}, got {shown(value)}")
+
+
+@dataclasses.dataclass(slots=True)
+class Place:
+    schema: Schema  # whose keywords are being asked
+    root: Any  # the document, in which $ref looks
+    depth: int  # schemas entered
+
+    def enter(self, value: Any, schema: Any, key: str | int = "") -> Literal[True]:
+        """Check against a schema inside this one: the same value, or its member `key`."""
+        inside(key, check_at, value, schema, self.root, self.depth + 1)
+        return True
+
+    def fits(self, value: Any, schema: Any) -> bool:
+        try:
+            return self.enter(value, schema)
+        except SchemaError:
+            return False
+
+
+def shown(value: Any) -> str:
+    """A value as errors show it, short: the sender knows what it sent."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else f"an array of {len(value)}"
+    return json.dumps(value[:60] + "..." if isinstance(value, str) and len(value) > 60 else value)
+
+
+def identity(value: Any) -> Any:
+    """[schema.number-equality] A key that two values share if equal in JSON: 1 and 1.0 are, 1 and true are not."""
+    if isinstance(value, bool):
+        return "boolean", value
+    if isinstance(value, list):
+        return "array", *map(identity, value)
+    if isinstance(value, dict):
+        return "object", frozenset((name, identity(member)) for name, member in value.items())
+    return value
+
+
+# A rule gets the value, the keyword's argument and the place. It is False if the value does not satisfy it,
+# or raises SchemaError where there is more to say. These are the longer ones.
+
+
+def check_type(value: Any, names: Any, at: Place) -> bool:
+    kind, names = KINDS[type(value)], [names] if isinstance(names, str) else names
+    if kind in names or ("integer" in names and kind == "number" and value % 1 == 0):  # [schema.integer]
+        return True
+    raise SchemaError("", f"expected {' or '.join(names)}, got {shown(value)}")
+
+
+def check_any_of(value: Any, schemas: list[Any], at: Place) -> bool:
+    complaints = []
+    for schema in schemas:
+        try:
+            return at.enter(value, schema)
+        except SchemaError as error:
+            complaints.append(str(error))
+    raise SchemaError("", "; or ".join(complaints))
+
+
+def check_one_of(value: Any, schemas: list[Any], at: Place) -> bool:
+    fitting = [schema for schema in schemas if at.fits(value, schema)]
+    if len(fitting) > 1:
+        raise SchemaError("", f"fits {len(fitting)} of the schemas in oneOf, and must fit one")
+    return check_any_of(value, fitting or schemas, at)  # if none, that says why
+
+
+def check_required(value: Schema, names: Iterable[str], at: Place) -> bool:
+    for name in names:
+        if name not in value:
+            raise SchemaError(name, "is required")
+    return True
+
+
+def check_additional_properties(value: Schema, schema: Any, at: Place) -> bool:
+    named, patterns = at.schema.get("properties", {}), at.schema.get("patternProperties", {})
+    rest = [name for name in value if name not in named and not any(re.search(p, name) for p in patterns)]
+    return all(at.enter(value[name], schema, name) for name in rest)
+
+
+def judged_by(schema: Any, value: Any, at: Place) -> set[Any]:
+    """What `unevaluated...` leaves alone: the keys that this schema, or one that fits at the same place, has judged.
+    Those are checked once more to find out, which costs only the schemas that ask for it."""
+    if isinstance(schema, bool):
+        return set()
+    get, keys = schema.get, value if isinstance(value, dict) else range(len(value))
+    alone = ["additionalProperties", "unevaluatedProperties"] if isinstance(value, dict) else ["items", "unevaluatedItems"]
+    if any(keyword in schema for keyword in alone[: 1 if schema is at.schema else 2]):
+        return set(keys)
+    same = [*get("allOf", []), *get("anyOf", []), *get("oneOf", []), get("if", False)]
+    same.append(get("then" if at.fits(value, same[-1]) else "else", True))
+    same.append(resolve(schema["$ref"], at.root) if "$ref" in schema else True)
+    if isinstance(value, dict):
+        same += [inner for name, inner in get("dependentSchemas", {}).items() if name in value]
+        patterns = get("patternProperties", {})
+        seen = {name for name in value if name in get("properties", {}) or any(re.search(p, name) for p in patterns)}
+    else:
+        fitting = {i for i in keys if at.fits(value[i], get("contains", False))}
+        seen = fitting.union(range(len(get("prefixItems", []))))
+    return seen.union(*(judged_by(inner, value, at) for inner in same if at.fits(value, inner)))
+
+
+def resolve(reference: str, root: Any) -> Any:
+    """The schema that a $ref names: '#', '#/$defs/name' (a JSON pointer), '#anchor'; perhaps after $id."""
+    document, _, fragment = unquote(reference).partition("#")
+    if document not in ("", root.get("$id")):  # [schema.no-fetch]
+        raise ValueError(f"{reference!r} is outside of this schema, and nothing is fetched")
+    target = root
+    if not fragment.startswith("/"):
+        anchors = (inner for _, inner in schemas_in(root, "") if fragment in ("", inner.get("$anchor")))
+        target = next(anchors, None)  # for '#' the first, which is the root
+    for token in fragment.split("/")[1:]:
+        token = token.replace("~1", "/").replace("~0", "~")
+        try:
+            target = target[int(token)] if isinstance(target, list) else target[token]
+        except (LookupError, TypeError, ValueError):  # no such member; not a container; not an index
+            target = None
+    if type(target) not in (dict, bool):
+        raise ValueError(f"{reference!r} names no schema in this document")
+    return target
+
+
+def check_schema(schema: Any, path: str = "schema") -> None:
+    """Raise SchemaError, naming the place, if `check` could not work with a schema. For registration."""
+    check(schema, SCHEMA, path)
+    # 1. Each argument has its form. A schema comes before the schemas inside it, which can then be walked.
+    for place, inner in schemas_in(schema, path):
+        for keyword in [keyword for keyword in inner if keyword in KEYWORDS]:
+            check(inner[keyword], KEYWORDS[keyword].argument, f"{place}.{keyword}")
+        for keyword in inner.keys() & (NOT_SUPPORTED if inner is schema else NOT_SUPPORTED | {"$id"}):
+            raise SchemaError(f"{place}.{keyword}", "is not supported")  # [schema.refused-by-name]
+    # 2. Each reference leads somewhere, and each pattern compiles.
+    for place, inner in schemas_in(schema, path):
+        try:
+            for pattern in [*inner.get("patternProperties", []), inner.get("pattern", "")]:
+                re.compile(pattern)
+            resolve(inner.get("$ref", "#"), schema)
+        except (ValueError, re.error) as error:
+            raise SchemaError(place, str(error)) from error
+
+
+def schemas_in(schema: Any, path: str) -> Iterator[tuple[str, Schema]]:
+    """A schema and all those inside it, the outer before the inner, with their places."""
+    if isinstance(schema, bool):
+        return
+    yield path, schema
+    for keyword in [keyword for keyword in schema if keyword in KEYWORDS]:
+        form, argument = KEYWORDS[keyword].argument, schema[keyword]
+        if form is SCHEMA:
+            yield from schemas_in(argument, f"{path}.{keyword}")
+        elif form is SCHEMAS or form is SCHEMA_MAP:
+            for key, inner in (dict(enumerate(argument)) if form is SCHEMAS else argument).items():
+                yield from schemas_in(inner, f"{path}.{keyword}.{key}")
+
+
+class Keyword(NamedTuple):
+    kind: str  # of the values it speaks about; all others satisfy it
+    argument: Schema  # what may stand beside it in a schema; `check_schema` has the checker check it
+    rule: Callable[[Any, Any, Place], bool] = lambda value, argument, at: True
+
+
+KINDS = {dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean",
+         types.NoneType: "null"}  # fmt: skip
+# These demand something, so they are not passed over as other unknown keywords are, which are remarks.
+NOT_SUPPORTED = {"$dynamicRef", "$recursiveRef", "dependencies"}
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+TEXTUAL, NUMBER, COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer", "minimum": 0}
+SCHEMA: Schema = {"type": ["object", "boolean"]}
+SCHEMAS: Schema = {"type": "array", "items": SCHEMA, "minItems": 1}
+SCHEMA_MAP: Schema = {"type": "object", "additionalProperties": SCHEMA}
+NAMES: Schema = {"type": "array", "items": TEXTUAL}
+NAMES_MAP: Schema = {"type": "object", "additionalProperties": NAMES}
+TYPE: Schema = {"enum": [*KINDS.values(), "integer"]}
+KEYWORDS = {
+    "type": Keyword("any", {"anyOf": [TYPE, {"type": "array", "items": TYPE}]}, check_type),
+    "enum": Keyword("any", {"type": "array"}, lambda value, choices, at:
+        identity(value) in map(identity, choices)),
+    "const": Keyword("any", {}, lambda value, constant, at: identity(value) == identity(constant)),
+    "$ref": Keyword("any", TEXTUAL, lambda value, reference, at:
+        at.enter(value, resolve(reference, at.root))),
+    "allOf": Keyword("any", SCHEMAS, lambda value, schemas, at:
+        all(at.enter(value, schema) for schema in schemas)),
+    "anyOf": Keyword("any", SCHEMAS, check_any_of),
+    "oneOf": Keyword("any", SCHEMAS, check_one_of),
+    "not": Keyword("any", SCHEMA, lambda value, schema, at: not at.fits(value, schema)),
+    "if": Keyword("any", SCHEMA, lambda value, schema, at: at.enter(
+        value, at.schema.get("then" if at.fits(value, schema) else "else", True))),
+    "then": Keyword("any", SCHEMA),
+    "else": Keyword("any", SCHEMA),
+    "required": Keyword("object", NAMES, check_required),
+    "properties": Keyword("object", SCHEMA_MAP, lambda value, schemas, at: all(
+        at.enter(value[name], schemas[name], name) for name in schemas if name in value)),
+    "patternProperties": Keyword("object", SCHEMA_MAP, lambda value, schemas, at: all(
+        at.enter(value[name], schemas[p], name) for p in schemas for name in value if re.search(p, name))),
+    "additionalProperties": Keyword("object", SCHEMA, check_additional_properties),
+    "propertyNames": Keyword("object", SCHEMA, lambda value, schema, at: all(
+        at.enter(name, schema, name) for name in value)),
+    "dependentRequired": Keyword("object", NAMES_MAP, lambda value, needs, at: all(
+        check_required(value, needs[name], at) for name in needs if name in value)),
+    "dependentSchemas": Keyword("object", SCHEMA_MAP, lambda value, schemas, at: all(
+        at.enter(value, schemas[name]) for name in schemas if name in value)),
+    "minProperties": Keyword("object", COUNT, lambda value, least, at: len(value) >= least),
+    "maxProperties": Keyword("object", COUNT, lambda value, most, at: len(value) <= most),
+    "prefixItems": Keyword("array", SCHEMAS, lambda value, schemas, at: all(
+        at.enter(value[i], schema, i) for i, schema in enumerate(schemas[: len(value)]))),
+    "items": Keyword("array", SCHEMA, lambda value, schema, at: all(
+        at.enter(value[i], schema, i) for i in range(len(at.schema.get("prefixItems", [])), len(value)))),
+    "contains": Keyword("array", SCHEMA, lambda value, schema, at:
+        at.schema.get("minContains", 1)
+        <= sum(at.fits(item, schema) for item in value)
+        <= at.schema.get("maxContains", len(value))),
+    "minContains": Keyword("array", COUNT),
+    "maxContains": Keyword("array", COUNT),
+    "minItems": Keyword("array", COUNT, lambda value, least, at: len(value) >= least),
+    "maxItems": Keyword("array", COUNT, lambda value, most, at: len(value) <= most),
+    "uniqueItems": Keyword("array", {"type": "boolean"}, lambda value, wanted, at:
+        not wanted or len(set(map(identity, value))) == len(value)),
+    "minimum": Keyword("number", NUMBER, lambda value, least, at: value >= least),
+    "maximum": Keyword("number", NUMBER, lambda value, most, at: value <= most),
+    "exclusiveMinimum": Keyword("number", NUMBER, lambda value, below, at: value > below),
+    "exclusiveMaximum": Keyword("number", NUMBER, lambda value, above, at: value < above),
+    "multipleOf": Keyword("number", {"type": "number", "exclusiveMinimum": 0}, lambda value, step, at:
+        Fraction(str(value)) % Fraction(str(step)) == 0),  # by their digits: 0.3 is a multiple of 0.1
+    "minLength": Keyword("string", COUNT, lambda value, least, at: len(value) >= least),
+    "maxLength": Keyword("string", COUNT, lambda value, most, at: len(value) <= most),
+    "pattern": Keyword("string", TEXTUAL, lambda value, pattern, at: bool(re.search(pattern, value))),
+    "unevaluatedProperties": Keyword("object", SCHEMA, lambda value, schema, at: all(
+        at.enter(value[name], schema, name) for name in value.keys() - judged_by(at.schema, value, at))),
+    "unevaluatedItems": Keyword("array", SCHEMA, lambda value, schema, at: all(
+        at.enter(value[i], schema, i) for i in set(range(len(value))) - judged_by(at.schema, value, at))),
+    # [schema.support-2020-12] [schema.validate-by-dialect] [schema.unsupported-dialect] Others are refused by name.
+    "$schema": Keyword("any", {"enum": [DIALECT, DIALECT + "#"]}),
+    "$defs": Keyword("any", SCHEMA_MAP),
+    "definitions": Keyword("any", SCHEMA_MAP),  # its name in older drafts, still written by many tools
+    "$id": Keyword("any", TEXTUAL),
+    "$anchor": Keyword("any", TEXTUAL),
+}  # fmt: skip

@@ -1175,3 +1175,273 @@ KEYWORDS = {
     "$id": Keyword("any", TEXTUAL),
     "$anchor": Keyword("any", TEXTUAL),
 }  # fmt: skip
+
+
+# ---- 7 Context ---------------------------------------------------------------------------------------
+# What a handler may do while it runs: report, log, ask, look at its own request. A Context is one call.
+# It does not know how its client is asked, since the eras differ in that: they hand in `ask_client`.
+
+CONTENT_TYPES = frozenset({"text", "image", "audio", "resource", "resource_link", "tool_use", "tool_result"})
+FORM_TYPES = frozenset({"string", "number", "integer", "boolean"})
+ACTIONS = ("accept", "decline", "cancel")
+SAMPLE_OPTIONS = {
+    "system_prompt": "systemPrompt", "temperature": "temperature", "model_preferences": "modelPreferences",
+    "stop_sequences": "stopSequences", "include_context": "includeContext", "metadata": "metadata",
+    "tools": "tools", "tool_choice": "toolChoice",
+}  # fmt: skip
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Question:
+    """A request to the client: what is asked, what the client must have declared, how its answer is read."""
+
+    method: str  # 'elicitation/create'
+    params: Message
+    capabilities: tuple[str, ...]  # ('sampling', 'sampling.tools'): paths in the client capabilities object
+    read: Callable[[Message], Any]  # raises ValueError where the answer is not of the right shape
+
+
+@dataclass(slots=True)
+class ElicitResult:
+    """What the user did: action is 'accept', 'decline' or 'cancel'; only an accepted form has content."""
+
+    action: str
+    content: Message | None = None
+    data: Any = None  # the content as the class that was asked for, or the content itself
+
+
+def elicit_form(message: str, schema: Any) -> Question:
+    """Ask the user to fill in a form. The schema is a dict, or a class with fields of simple types. ValueError."""
+    requested = schema if isinstance(schema, dict) else schema_of(schema)
+    if requested.get("type") != "object":
+        raise ValueError("a form is asked for by the schema of an object, or a class with fields")
+    if not isinstance(schema, dict):
+        requested = without_null(requested)
+    # [elicit.form-request] [elicit.flat-schema] [elicit.enum-forms] Clients build a form from this: nothing is nested.
+    for name, member in requested.get("properties", {}).items():
+        several = member.get("type") == "array" and {"enum", "anyOf"} & member.get("items", {}).keys()
+        if not several and member.get("type") not in FORM_TYPES and not {"enum", "oneOf"} & member.keys():
+            raise ValueError(f"the form's property {name!r} must be a string, a number, a boolean or an enum")
+
+    def read(answer: Message) -> ElicitResult:
+        if answer.get("action") != "accept":
+            return read_action(answer)
+        content = answer.get("content")
+        check(content, requested, "content")  # [elicit.validate-received]
+        return ElicitResult("accept", content, content if isinstance(schema, dict) else convert(content, schema))
+
+    return Question("elicitation/create", {"message": message, "requestedSchema": requested}, ("elicitation",), read)
+
+
+def without_null(schema: Schema) -> Schema:
+    """Write a class's schema as forms know it: anyOf: [{'type': 'string'}, {'type': 'null'}] -> {'type': 'string'}."""
+    properties = {}
+    for name, member in schema["properties"].items():
+        kinds = [kind for kind in member.get("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) == 1:
+            member = kinds[0] | {key: value for key, value in member.items() if key != "anyOf" and value is not None}
+        properties[name] = member
+    return {"type": "object", "properties": properties, "required": schema.get("required", [])}
+
+
+def read_action(answer: Message) -> ElicitResult:
+    if answer.get("action") not in ACTIONS:  # [elicit.actions]
+        raise ValueError(f"expected an action, one of {', '.join(ACTIONS)}")
+    return ElicitResult(answer["action"])
+
+
+def elicit_url(message: str, url: str, elicitation_id: str) -> Question:
+    """Ask the user to visit a URL, for what must not pass through the client (2025-11-25 and later)."""
+    params = {"mode": "url", "message": message, "url": url, "elicitationId": elicitation_id}  # [elicit.url-request]
+    return Question("elicitation/create", params, ("elicitation.url",), read_action)
+
+
+def sample_message(messages: str | list[Message], *, max_tokens: int = 1000, **options: Any) -> Question:
+    """Ask the client's model. A str is one user message; the answer is the CreateMessageResult, a dict.
+
+    Options: system_prompt, temperature, model_preferences, stop_sequences, include_context, metadata, tools and
+    tool_choice, as the specification has them. Raises ValueError for messages that break its rules.
+    """
+    messages = [user(messages)] if isinstance(messages, str) else messages
+    check_tool_balance(messages)
+    named = {SAMPLE_OPTIONS[name]: value for name, value in options.items() if value is not None}
+    # [sampling.tools-declared] [sampling.context-declared]
+    with_tools, with_context = named.keys() & {"tools", "toolChoice"}, named.get("includeContext", "none") != "none"
+    needs = ("sampling", *["sampling.tools"] * bool(with_tools), *["sampling.context"] * with_context)
+    return Question("sampling/createMessage", {"messages": messages, "maxTokens": max_tokens, **named}, needs, read_sample)
+
+
+def check_tool_balance(messages: list[Message]) -> None:
+    """[sampling.tool-balance] [sampling.tool-results-only] Each tool use is answered in the very next message."""
+    asked: set[str] = set()
+    for message in [*messages, {"content": []}]:  # a tool use in the last message would stay unanswered
+        blocks = blocks_of(message)
+        answered = {block["toolUseId"] for block in blocks if block["type"] == "tool_result"}
+        if answered != asked or answered and len(answered) != len(blocks):
+            raise ValueError("the message after a tool_use must hold a tool_result for each, and nothing else")
+        asked = {block["id"] for block in blocks if block["type"] == "tool_use"}
+
+
+def read_sample(answer: Message) -> Message:
+    """[sampling.validate-content] Check a CreateMessageResult and return it. ValueError."""
+    if not all(isinstance(block, dict) and is_content(block) for block in blocks_of(answer)):
+        raise ValueError("expected content: one or several content blocks")
+    if not isinstance(answer.get("model"), str) or answer.get("role") not in ("user", "assistant"):
+        raise ValueError("expected a message with role, content and model")
+    return answer
+
+
+def read_roots(answer: Message) -> list[Message]:
+    roots = answer.get("roots")  # [roots.list]
+    if not isinstance(roots, list) or not all(isinstance(r, dict) and isinstance(r.get("uri"), str) for r in roots):
+        raise ValueError("expected roots: a list of objects with a uri")
+    return roots
+
+
+def list_roots() -> Question:
+    """Ask for the folders that the client works in: [{'uri': 'file:///home/ada', 'name': 'home'}].
+
+    [roots.changes] Nothing is remembered between two questions, so a change of the roots needs no handling.
+    """
+    return Question("roots/list", {}, ("roots",), read_roots)
+
+
+def blocks_of(message: Message) -> list[Message]:
+    content = message.get("content")
+    return content if isinstance(content, list) else [content]  # type: ignore[list-item]
+
+
+def text_of(message: Message) -> str:
+    """Join the text of a prompt or sampling message: {'content': {'type': 'text', 'text': 'a'}} -> 'a'."""
+    return "\n".join(block["text"] for block in blocks_of(message) if block["type"] == "text")
+
+
+def present(**members: Any) -> Message:
+    """Keep what is not None, since in MCP an optional member is left out and never null: (a=1, b=None) -> {'a': 1}."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+@dataclass(slots=True, eq=False)
+class Context:
+    """One call, as its handler sees it."""
+
+    server: MCPServer
+    request: Request
+    message: Message  # the JSON-RPC request
+    protocol_version: str
+    client_info: Message
+    client_capabilities: Message
+    exchange: Exchange
+    ask_client: Callable[[Context, dict[str, Question]], Awaitable[dict[str, Any]]]
+    session: Session | None = None
+    meta: Message = field(default_factory=dict)  # the request's `_meta`
+    task: asyncio.Task[Any] | None = None  # that the handler runs in
+    cancelled: str | None = None  # why the call was cancelled; a plain `def` handler looks at it and stops
+    log_level: int = LOG_LEVELS.index("info")  # messages below it are not sent
+    progress: float = -math.inf  # the last one reported
+    waits: set[concurrent.futures.Future[Any]] = field(default_factory=set)  # of a plain handler, see `wait`
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """This request's HTTP header fields, by lower-case name."""
+        return self.request.headers
+
+    @property
+    def request_id(self) -> str | int:
+        return typing.cast("str | int", self.message["id"])
+
+    @property
+    def principal(self) -> str | None:
+        """Who the client proved to be, or None where nobody asked."""
+        return self.request.principal
+
+    @property
+    def session_id(self) -> str | None:
+        return self.session.id if self.session else None
+
+    async def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Tell how far the call has come, if the client asked to know. Only an increase is sent."""
+        token = self.meta.get("progressToken")
+        # [progress.active-token-only] [progress.token-type] [progress.increases] 0 and '' are tokens too.
+        if type(token) in (str, int) and progress > self.progress and self in self.server.calls:
+            self.progress = progress
+            params = {"progressToken": token, "progress": progress, **present(total=total, message=message)}
+            await self.exchange.send(encode_notification("notifications/progress", params))
+
+    async def log(self, level: str, data: Any, logger_name: str | None = None) -> None:
+        """Send a log message. Levels: debug, info, notice, warning, error, critical, alert, emergency."""
+        if level not in LOG_LEVELS:
+            raise ValueError(f"there is no log level {level!r}: use one of {', '.join(LOG_LEVELS)}")
+        if LOG_LEVELS.index(level) >= self.log_level:  # [log.message]
+            params = {"level": level, "data": plain(data), **present(logger=logger_name)}
+            await self.exchange.send(encode_notification("notifications/message", params))
+
+    debug = functools.partialmethod(log, "debug")
+    info = functools.partialmethod(log, "info")
+    warning = functools.partialmethod(log, "warning")
+    error = functools.partialmethod(log, "error")
+
+    async def ask(self, **questions: Question) -> dict[str, Any]:
+        """Ask several things at once: `ask(who=elicit_form(...), roots=list_roots())` -> {'who': ..., 'roots': ...}.
+
+        Raises ToolError where the client cannot be asked, does not answer in time, or answers with an error or
+        in a wrong shape. Ask first and act after: a question may end the call and start it again from the top.
+        """
+        return await self.ask_client(self, questions)
+
+    async def elicit(self, message: str, schema: Any) -> ElicitResult:
+        """Ask the user to fill in a form; see `elicit_form`, and `ask` for what may go wrong."""
+        return typing.cast(ElicitResult, (await self.ask(elicit=elicit_form(message, schema)))["elicit"])
+
+    async def elicit_url(self, message: str, url: str, elicitation_id: str) -> ElicitResult:
+        """Ask the user to visit a URL; 'accept' means that they agreed to, not that they are done."""
+        return typing.cast(ElicitResult, (await self.ask(elicit=elicit_url(message, url, elicitation_id)))["elicit"])
+
+    async def sample(self, messages: str | list[Message], **options: Any) -> Message:
+        """Ask the client's model; see `sample_message` for the options, and `text_of` to read the answer."""
+        return typing.cast(Message, (await self.ask(sample=sample_message(messages, **options)))["sample"])
+
+    async def list_roots(self) -> list[Message]:
+        """Ask for the client's roots; see the function of the same name."""
+        return typing.cast("list[Message]", (await self.ask(roots=list_roots()))["roots"])
+
+    async def ping(self) -> None:
+        """Find out whether the client is there."""
+        await self.ask(ping=Question("ping", {}, (), lambda answer: answer))
+
+    async def read_resource(self, uri: str) -> list[Message]:
+        """Read one of this server's resources: a list of {'uri', 'mimeType', 'text' or 'blob'}."""
+        return await self.server.read_resource(self, uri)
+
+    async def close_sse_stream(self) -> None:
+        """Close the connection and go on: the client comes back for the result (2025-11-25; else nothing happens).
+
+        [stream.close-to-poll] For a call that takes minutes, so that no connection has to last so long.
+        [stream.open-until-response] An older client would take the end of the stream for the end of the call.
+        """
+        if self.session is not None and self.session.primes and self.exchange.takes_stream:
+            self.exchange.open()
+            await asyncio.sleep(0)  # a turn for the stream's first event, which says where and when to resume
+            if self.exchange.stream:
+                self.exchange.stream.detach()
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Use a coroutine from a plain `def` handler, in its thread: `ctx.wait(ctx.info('half way'))`."""
+        assert self.server.loop
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.server.loop)
+        self.waits.add(future)
+        if self.cancelled is not None:
+            future.cancel()
+        try:
+            return future.result()
+        finally:
+            self.waits.discard(future)
+
+    def cancel(self, reason: str) -> None:
+        """Stop the call: its task, and what a plain handler waits for. Such a handler itself must look at `cancelled`."""
+        self.cancelled = reason
+        for future in list(self.waits):
+            future.cancel()
+        if self.task is not None:
+            self.task.cancel()

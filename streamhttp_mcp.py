@@ -1445,3 +1445,401 @@ class Context:
             future.cancel()
         if self.task is not None:
             self.task.cancel()
+
+
+# ---- 8 Tools, resources, prompts ---------------------------------------------------------------------
+# What a server offers, and the decorators that register it. All that can be known beforehand (schemas,
+# definitions, list results) is made at registration, so that a call only looks up. Promised to those
+# below: `Catalog` answers every lookup with plain data, and calls `announce` when a list has changed.
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Media:
+    """Binary content from a handler: Image(path='a.png') or Image(data=b'...', format='png')."""
+
+    kind, default_format = "", ""
+
+    def __init__(self, path: str | Path | None = None, data: bytes | None = None, format: str | None = None) -> None:
+        if (path is None) == (data is None):
+            raise ValueError("give either a path or data")
+        self.data = data if data is not None else Path(path or "").read_bytes()
+        subtype = (format or Path(path or "").suffix.lstrip(".") or self.default_format).lower()
+        self.mime_type = f"{self.kind}/{ {'jpg': 'jpeg', 'mp3': 'mpeg', 'svg': 'svg+xml'}.get(subtype, subtype) }"
+
+
+class Image(Media):
+    kind, default_format = "image", "png"
+
+
+class Audio(Media):
+    kind, default_format = "audio", "wav"
+
+
+@dataclass(slots=True)
+class ToolResult:
+    """A tool's whole answer, for what a plain return value cannot say."""
+
+    content: Sequence[Any] = ()  # what `content_block` takes
+    structured: Message | None = None
+    is_error: bool = False
+    meta: Message | None = None
+
+
+def user(content: Any) -> Message:
+    """A prompt or sampling message: 'hello' -> {'role': 'user', 'content': {'type': 'text', 'text': 'hello'}}."""
+    return {"role": "user", "content": content_block(content)}
+
+
+def assistant(content: Any) -> Message:
+    return {"role": "assistant", "content": content_block(content)}
+
+
+def content_block(value: Any) -> Message:
+    """[tool.content-types] Make a content block: 'hi' -> {'type': 'text', 'text': 'hi'}. Data becomes JSON text."""
+    if isinstance(value, dict) and is_content(value):
+        return value
+    if isinstance(value, Media):  # [prompt.media]
+        return {"type": value.kind, "data": to_base64(value.data), "mimeType": value.mime_type}
+    if isinstance(value, bytes):  # [prompt.embedded]
+        mime_type = "application/octet-stream"
+        resource = {"uri": f"data:{mime_type}", "mimeType": mime_type, "blob": to_base64(value)}
+        return {"type": "resource", "resource": resource}
+    return {"type": "text", "text": value if isinstance(value, str) else to_text(value)}
+
+
+def is_content(value: Any) -> bool:
+    if isinstance(value, dict):
+        return isinstance(value.get("type"), str) and value["type"] in CONTENT_TYPES
+    return isinstance(value, (str, bytes, Media))
+
+
+def to_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def to_text(value: Any) -> str:
+    """Data as JSON for a model to read. ValueError for NaN."""
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(slots=True)
+class Handler:
+    """A registered function, and what its signature says about calling it."""
+
+    function: Callable[..., Any]
+    waits: bool  # a coroutine function; a plain one gets a thread
+    context: str | None  # the parameter that takes the Context
+    form: Form  # of the arguments
+
+    async def __call__(self, ctx: Context, arguments: Message) -> Any:
+        if self.context:
+            arguments = {**arguments, self.context: ctx}
+        try:
+            if self.waits:
+                return await self.function(**arguments)
+            return await ctx.server.call_in_thread(functools.partial(self.function, **arguments))
+        except SystemExit as error:  # argparse, say, dislikes its arguments: that is no reason for us to go
+            raise RuntimeError(f"the handler tried to end the process: {error}") from error
+
+    def read_texts(self, texts: Message, what: str) -> Message:
+        """[prompt.invalid-params] Turn strings, all that prompts and templates have, into hinted types. RPCError."""
+        properties = self.form.schema["properties"]
+        try:
+            values = {name: read_text(text, properties.get(name, {})) for name, text in texts.items()}
+            check(values, self.form.schema, "arguments")
+            return typing.cast(Message, self.form.read(values))
+        except ValueError as error:
+            raise RPCError(INVALID_PARAMS, f"{what}: {error}") from None
+
+
+def read_text(text: Any, schema: Schema) -> Any:
+    """The value that a string stands for: ('5', {'type': 'integer'}) -> 5."""
+    try:
+        check(text, schema)
+    except ValueError:  # not meant as a string
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            return json.loads(text)
+    return text
+
+
+def make_handler(function: Callable[..., Any]) -> Handler:
+    """Look at a function once. Raises TypeError where a hint cannot be used."""
+    context = next((n for n, hint in typing.get_type_hints(function).items() if hint is Context and n != "return"), None)
+    waits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+    return Handler(function, waits, context, signature_form(function, {context} if context else frozenset()))
+
+
+@dataclass(slots=True)
+class Tool:
+    name: str
+    handler: Handler
+    definition: Message  # as tools/list shows it
+    reads: bool  # whether arguments are turned into the hinted types; not under a schema of the author's
+    wraps: bool  # whether data goes into {'result': ...}, since structuredContent is always an object
+
+    async def call(self, ctx: Context, arguments: Message) -> Message:
+        """Check the arguments, run the handler, and make a CallToolResult of what it returns."""
+        check(arguments, self.definition["inputSchema"], "arguments")  # [tool.validate-inputs]
+        if self.reads:
+            arguments = self.handler.form.read(arguments)
+        value = await self.handler(ctx, arguments)
+        return self.result(value if isinstance(value, ToolResult) else self.read_value(value))
+
+    def read_value(self, value: Any) -> ToolResult:
+        """Tell content, which a model sees, from data, which is for programs as well."""
+        if "outputSchema" not in self.definition:
+            if value is None or is_content(value):
+                return ToolResult([] if value is None else [value])
+            if isinstance(value, (list, tuple)) and value and all(map(is_content, value)):
+                return ToolResult(value)
+        data = plain(value)
+        # [tool.structured-object] [tool.structured-also-text]
+        return ToolResult([to_text(data)], data if isinstance(data, dict) and not self.wraps else {"result": data})
+
+    def result(self, value: ToolResult) -> Message:
+        if "outputSchema" in self.definition and not value.is_error:
+            check(value.structured, self.definition["outputSchema"], "structuredContent")  # [tool.output-conforms]
+        content = [content_block(item) for item in value.content]
+        optional = present(structuredContent=value.structured, isError=value.is_error or None, _meta=value.meta)
+        return {"content": content, **optional}
+
+
+def promises_data(hint: Any) -> bool:
+    """Whether a return hint tells what structuredContent will be; str and Image are content, Any is anything."""
+    origin, args = get_origin(hint) or hint, get_args(hint)
+    if origin is Annotated:
+        return promises_data(args[0])
+    if origin is dict:
+        return bool(args) and args[1] is not Any
+    if origin in (list, tuple, Union, types.UnionType):
+        return bool(args) and all(promises_data(arg) for arg in args if arg not in (..., types.NoneType))
+    return origin not in (Any, None, types.NoneType, str, bytes, Image, Audio, ToolResult)
+
+
+@dataclass(slots=True)
+class Resource:
+    handler: Handler
+    definition: Message
+    template: tuple[str, ...]  # 'doc://{a}/{+b}' -> ('doc://', 'a', '/', '+b', ''); one part is a plain URI
+
+    async def read(self, ctx: Context, uri: str, variables: Message) -> list[Message]:
+        value = await self.handler(ctx, self.handler.read_texts(variables, uri))
+        values = value if isinstance(value, list) and all(map(is_contents, value)) else [value]
+        return [item if is_contents(item) else self.contents(uri, item) for item in values]
+
+    def contents(self, uri: str, value: Any) -> Message:
+        value, default = (value.data, value.mime_type) if isinstance(value, Media) else (value, "application/octet-stream")
+        if isinstance(value, bytes):  # [resource.binary-encoded]
+            return {"uri": uri, "mimeType": self.definition.get("mimeType", default), "blob": to_base64(value)}
+        default, text = ("text/plain", value) if isinstance(value, str) else ("application/json", to_text(value))
+        return {"uri": uri, "mimeType": self.definition.get("mimeType", default), "text": text}
+
+
+def is_contents(value: Any) -> bool:
+    return isinstance(value, dict) and "uri" in value and ("text" in value or "blob" in value)
+
+
+def parse_template(template: str) -> tuple[str, ...]:
+    """[uri.template] Split a URI template, simple or reserved expansion: 'a/{x}b' -> ('a/', 'x', 'b'). ValueError."""
+    parts = tuple(re.split(r"\{(\+?\w+)\}", template, flags=re.ASCII))
+    if any("{" in literal or "}" in literal for literal in parts[::2]) or "" in parts[2:-1:2]:
+        raise ValueError(f"cannot use the URI template {template!r}: write {{name}} or {{+path}}, with text between")
+    return parts
+
+
+def match_template(parts: tuple[str, ...], uri: str) -> dict[str, str] | None:
+    """Find the variables of a URI: (('a/', 'x', 'b'), 'a/1b') -> {'x': '1'}; None where it does not match.
+
+    [template.linear] A variable ends where the text after it first occurs; the last takes what is left. So this is one
+    pass: no pattern is built from a template, and no input makes it slow. Only {+path} may hold a slash.
+    """
+    first, last, values = parts[0], parts[-1], {}
+    if len(uri) < len(first) + len(last) or not uri.startswith(first) or not uri.endswith(last):
+        return None
+    uri = uri[len(first) : len(uri) - len(last)]
+    for name, literal in zip(parts[1::2], [*parts[2:-1:2], ""]):
+        value, found, uri = uri.partition(literal) if literal else (uri, "", "")
+        if not value or found != literal or "/" in value and name[0] != "+":
+            return None
+        values[name.removeprefix("+")] = unquote(value)  # [uri.percent-decoded]
+    return values
+
+
+@dataclass(slots=True)
+class Prompt:
+    handler: Handler
+    definition: Message
+
+    async def get(self, ctx: Context, texts: Message) -> Message:  # [prompt.get]
+        value = await self.handler(ctx, self.handler.read_texts(texts, f"prompt {self.definition['name']}"))
+        messages = value if isinstance(value, list) else [value]
+        messages = [
+            {**m, "content": content_block(m.get("content"))} if isinstance(m, dict) and "role" in m else user(m)
+            for m in messages
+        ]
+        return {**present(description=self.definition.get("description")), "messages": messages}
+
+
+class Catalog:
+    """[list.announces-itself] The tools, resources and prompts of one server. Adding or removing one announces it.
+
+    Details of an entry (title, description, annotations, icons, ...) travel as they are given; `meta` is `_meta`.
+    Name, description and schemas come from the function where they are not given.
+    """
+
+    def __init__(self) -> None:
+        self.tools: dict[str, Tool] = {}
+        self.resources: dict[str, Resource] = {}  # by URI
+        self.templates: dict[str, Resource] = {}  # by URI template
+        self.prompts: dict[str, Prompt] = {}
+        self.completer: Handler | None = None
+        self.pages: dict[tuple[str, str], bytes] = {}  # (member, cursor) -> list result, until a list changes
+
+    # Notices, for any thread. Each reaches every client that listens, in the way of its revision.
+
+    def announce(self, method: str, params: Message | None = None) -> None:
+        raise NotImplementedError  # the server below knows who listens
+
+    def notify_tools_changed(self) -> None:
+        self.announce("notifications/tools/list_changed")
+
+    def notify_prompts_changed(self) -> None:
+        self.announce("notifications/prompts/list_changed")
+
+    def notify_resources_changed(self) -> None:
+        self.announce("notifications/resources/list_changed")
+
+    def notify_resource_updated(self, uri: str) -> None:
+        self.announce("notifications/resources/updated", {"uri": uri})
+
+    # Registration. The decorators take what the `add_` methods take, and return the function unchanged.
+
+    def tool(self, name: str | None = None, **details: Any) -> Callable[[Function], Function]:
+        return decorator(self.add_tool, name, details)
+
+    def resource(self, uri: str, **details: Any) -> Callable[[Function], Function]:
+        return decorator(self.add_resource, uri, details)
+
+    def prompt(self, name: str | None = None, **details: Any) -> Callable[[Function], Function]:
+        return decorator(self.add_prompt, name, details)
+
+    def completion(self) -> Callable[[Function], Function]:
+        """Register `complete(ref, argument, context)`, which returns a list of suggested values, or None."""
+
+        def register(function: Function) -> Function:
+            self.completer = make_handler(function)
+            return function
+
+        return register
+
+    def add_tool(
+        self, function: Callable[..., Any], name: str | None = None, *,
+        title: str | None = None, description: str | None = None, annotations: Message | None = None,
+        icons: list[Message] | None = None, meta: Message | None = None,
+        input_schema: Schema | None = None, output_schema: Schema | None = None,
+    ) -> None:  # fmt: skip
+        """Register a tool. A schema that is given is shown unchanged and enforced.
+
+        [schema.dialects-documented] Schemas are JSON Schema 2020-12, whatever they say.
+
+        Raises ValueError or TypeError for what cannot work: a bad name, a schema that leads nowhere, a hint
+        that JSON has no form for.
+        """
+        name, handler = name or function.__name__, make_handler(function)
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", name):  # [tool.name-form]
+            raise ValueError(f"tool name {name!r}: expected 1 to 128 letters, digits, '_', '-' or '.'")
+        returns, wraps = typing.get_type_hints(function, include_extras=True).get("return", Any), False
+        if output_schema is None and promises_data(returns):
+            output_schema = schema_of(returns)
+            if wraps := output_schema.get("type") != "object":
+                result = {key: value for key, value in output_schema.items() if key != "$defs"}
+                output_schema = {"type": "object", "properties": {"result": result}, "required": ["result"]} | {
+                    key: value for key, value in schema_of(returns).items() if key == "$defs"
+                }
+        for schema in (input_schema, output_schema):
+            if schema is not None:
+                check_schema(schema)  # [schema.valid]
+                if schema.get("type") != "object":  # [tool.input-schema]
+                    raise ValueError(f"tool {name}: a schema must say 'type': 'object' at its root")
+        # [tool.definition]
+        definition = define(function, description, name=name, title=title,
+                            inputSchema=handler.form.schema if input_schema is None else input_schema,
+                            outputSchema=output_schema, annotations=annotations, icons=icons, _meta=meta)  # fmt: skip
+        self.tools[name] = Tool(name, handler, definition, input_schema is None, wraps)
+        self.notify_tools_changed()
+
+    def add_resource(
+        self, function: Callable[..., Any], uri: str, *, name: str | None = None, title: str | None = None,
+        description: str | None = None, mime_type: str | None = None, size: int | None = None,
+        annotations: Message | None = None, icons: list[Message] | None = None, meta: Message | None = None,
+    ) -> None:  # fmt: skip
+        """Register a resource, or a template such as 'doc://{name}', whose variables are the parameters. ValueError."""
+        handler, parts = make_handler(function), parse_template(uri)
+        variables, schema = {part.removeprefix("+") for part in parts[1::2]}, handler.form.schema
+        closed = not schema.get("additionalProperties", True)
+        if not variables.issuperset(schema.get("required", ())) or closed and not variables <= schema["properties"].keys():
+            raise ValueError(f"the variables of {uri!r} and the parameters of {function.__name__} are not the same")
+        # [resource.templates]
+        key, table = ("uriTemplate", self.templates) if variables else ("uri", self.resources)
+        definition = define(function, description, **{key: uri}, name=name or function.__name__, title=title,
+                            mimeType=mime_type, size=size, annotations=annotations, icons=icons, _meta=meta)  # fmt: skip
+        table[uri] = Resource(handler, definition, parts)
+        self.notify_resources_changed()
+
+    def add_prompt(
+        self, function: Callable[..., Any], name: str | None = None, *, title: str | None = None,
+        description: str | None = None, icons: list[Message] | None = None, meta: Message | None = None,
+    ) -> None:  # fmt: skip
+        """Register a prompt. Its parameters are its arguments, which are strings on the wire."""
+        name, handler = name or function.__name__, make_handler(function)
+        required = handler.form.schema.get("required", ())
+        arguments = [
+            {"name": argument, **present(description=schema.get("description")), "required": argument in required}
+            for argument, schema in handler.form.schema["properties"].items()
+        ]
+        self.prompts[name] = Prompt(handler, define(function, description, name=name, title=title,
+                                                    arguments=arguments or None, icons=icons, _meta=meta))  # fmt: skip
+        self.notify_prompts_changed()
+
+    def remove_tool(self, name: str) -> None:
+        """Raises KeyError where there is no such tool; so do the other two."""
+        del self.tools[name]
+        self.notify_tools_changed()
+
+    def remove_resource(self, uri: str) -> None:
+        del (self.templates if uri in self.templates else self.resources)[uri]
+        self.notify_resources_changed()
+
+    def remove_prompt(self, name: str) -> None:
+        del self.prompts[name]
+        self.notify_prompts_changed()
+
+    # Looking up.
+
+    def find_resource(self, uri: str) -> tuple[Resource, dict[str, str]]:
+        """Find what a URI names, and its variables. Raises RPCError where it names nothing."""
+        if uri in self.resources:
+            return self.resources[uri], {}
+        for resource in self.templates.values():  # [resource.validate-uri]
+            variables = match_template(resource.template, uri)
+            if variables is not None:
+                return resource, variables
+        raise RPCError(RESOURCE_NOT_FOUND, f"Resource not found: {uri}", {"uri": uri})  # [resource.not-found]
+
+    async def read_resource(self, ctx: Context, uri: str) -> list[Message]:
+        resource, variables = self.find_resource(uri)
+        return await resource.read(ctx, uri, variables)
+
+
+def decorator(add: Callable[..., None], key: str | None, details: Mapping[str, Any]) -> Callable[[Function], Function]:
+    def register(function: Function) -> Function:
+        add(function, key, **details)
+        return function
+
+    return register
+
+
+def define(function: Callable[..., Any], description: str | None, **members: Any) -> Message:
+    """Make a definition as lists show it; the docstring describes what nobody described otherwise."""
+    return present(**members, description=description if description is not None else inspect.getdoc(function))

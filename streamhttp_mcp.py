@@ -1843,3 +1843,124 @@ def decorator(add: Callable[..., None], key: str | None, details: Mapping[str, A
 def define(function: Callable[..., Any], description: str | None, **members: Any) -> Message:
     """Make a definition as lists show it; the docstring describes what nobody described otherwise."""
     return present(**members, description=description if description is not None else inspect.getdoc(function))
+
+
+# ---- 9 Sessions --------------------------------------------------------------------------------------
+# A session ties a client's POSTs and streams together. Sessions are a dict in order of use: use moves one
+# to the end, expiry pops from the front, so neither costs more when there are ten thousand. Expiry, DELETE
+# and shutdown all end in `Sessions.end`, which cancels what runs, ends the streams and forgets the rest.
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """What the server remembers of one client between its requests."""
+
+    # For the whole life.
+    id: str
+    principal: str | None  # who opened it; nobody else may use it
+    version: str  # the protocol revision that was negotiated
+    client_info: Message
+    client_capabilities: Message
+    sessions: Sessions  # that it is one of
+    # Now.
+    used: float = 0.0  # when, by the server's clock, in seconds
+    log_level: int = LOG_LEVELS.index("info")
+    calls: set[Context] = field(default_factory=set)  # in flight
+    subscriptions: set[str] = field(default_factory=set)  # URIs
+    questions: dict[int, asyncio.Future[Message]] = field(default_factory=dict)  # our request id -> its response
+    asked: int = 0  # questions so far, which numbers them: [request.id-fresh]
+    standalone: Stream | None = None  # what a GET without Last-Event-ID reads
+    streams: dict[str, Stream] = field(default_factory=dict)  # by name, for clients that come back
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is in use right now: a call in flight, or a connection attached to a stream."""
+        return bool(self.calls) or any(stream.sink for stream in self.streams.values())
+
+    @property
+    def primes(self) -> bool:
+        """[stream.unprimed] Older clients take the empty first event for a broken message."""
+        return self.version >= "2025-11-25"
+
+    def open_stream(self) -> Stream:
+        """Open a stream that can be resumed. Of those that ended, only the newest are kept."""
+        ended = [name for name, stream in self.streams.items() if stream.finished and stream.sink is None]
+        for name in ended[: max(0, len(ended) + 1 - self.sessions.limits.streams)]:
+            del self.streams[name]
+        # [limits.streams] [event.id-unique] [event.id-names-stream] Random: another session's event id finds nothing.
+        stream = Stream(self.sessions.limits, secrets.token_hex(8), self.primes, lambda: self.sessions.use(self))
+        self.streams[stream.name] = stream
+        return stream
+
+    def standalone_stream(self) -> Stream:
+        if self.standalone is None:
+            self.standalone = self.open_stream()
+        return self.standalone
+
+    def find_event(self, event_id: str) -> tuple[Stream, int]:
+        """Find the stream and the number that an event id names: '0123456789abcdef-7' -> (Stream, 7). HTTPError."""
+        match = re.fullmatch(r"([0-9a-f]{16})-([0-9]{1,18})", event_id)
+        stream = self.streams.get(match[1]) if match else None
+        if not match or not stream or int(match[2]) > stream.last:  # [resume.same-stream-only]
+            raise HTTPError(400, "Last-Event-ID names no event of this session: open a stream without it")
+        return stream, int(match[2])
+
+    def notify(self, data: bytes) -> None:
+        """[get.unrelated-only] [get.no-response] Send what belongs to no call.
+
+        [notice.once] While nobody reads, a notice that waits already is not added again.
+        """
+        stream = self.standalone_stream()
+        if not any(event.frame.endswith(b"data: %b\n\n" % data) for event in stream.unsent):
+            stream.push(data)
+
+
+class Sessions:
+    """All sessions, the least recently used first."""
+
+    def __init__(self, limits: Limits, timeout: float, clock: Callable[[], float]) -> None:
+        self.limits, self.timeout, self.clock = limits, timeout, clock
+        self.by_id: OrderedDict[str, Session] = OrderedDict()
+
+    def open(self, principal: str | None, version: str, client_info: Message, capabilities: Message) -> Session:
+        """[session.id-secure] [session.id-visible-ascii] The id is 256 random bits, never taken from a client."""
+        if len(self.by_id) >= self.limits.sessions:  # [limits.sessions]
+            raise HTTPError(503, "too many sessions: try again later", ("Retry-After", f"{self.timeout:.0f}"))
+        session = Session(secrets.token_urlsafe(32), principal, version, client_info, capabilities, self, self.clock())
+        self.by_id[session.id] = session
+        return session
+
+    def find(self, session_id: str | None, principal: str | None) -> Session:
+        """The session that a request belongs to; this counts as use. HTTPError."""
+        if session_id is None:  # [session.missing-400]
+            raise HTTPError(400, "header field Mcp-Session-Id is missing: send initialize, and then the id it answers with")
+        session = self.by_id.get(session_id)
+        # [session.unknown-404] [session.principal] Somebody else's session does not exist, as far as they can tell.
+        if session is None or session.principal != principal:
+            raise HTTPError(404, "there is no such session, or it has ended: send initialize to open a new one")
+        self.use(session)
+        return session
+
+    def use(self, session: Session) -> None:
+        session.used = self.clock()
+        if session.id in self.by_id:
+            self.by_id.move_to_end(session.id)
+
+    def end(self, session: Session, reason: str) -> None:
+        """[session.end-frees] End a session, whatever the cause."""
+        self.by_id.pop(session.id, None)
+        for call in list(session.calls):
+            call.cancel(reason)
+        for stream in session.streams.values():
+            stream.detach()
+
+    def expire(self) -> None:
+        """[session.expiry] End those that nobody has used for `timeout` seconds."""
+        for _ in range(len(self.by_id)):
+            session = next(iter(self.by_id.values()))
+            if self.clock() - session.used < self.timeout:
+                break
+            if session.alive:
+                self.use(session)
+            else:
+                self.end(session, "the session expired")

@@ -1964,3 +1964,161 @@ class Sessions:
                 self.use(session)
             else:
                 self.end(session, "the session expired")
+
+
+# ---- 10 Methods --------------------------------------------------------------------------------------
+# What a client can call, a function each: (context, params) -> result. The table at the end is the place
+# to add one. A coroutine function may wait; only its calls can be cancelled and can speak while they run.
+
+
+def text_param(params: Message, name: str) -> str:
+    """A required string of the params, or RPCError."""
+    if not isinstance(params.get(name), str):
+        raise RPCError(INVALID_PARAMS, f"params.{name} must be a string")
+    return str(params[name])
+
+
+def object_param(params: Message, name: str) -> Message:
+    """An optional object of the params, or RPCError."""
+    value = params.get(name, {})
+    if not isinstance(value, dict):
+        raise RPCError(INVALID_PARAMS, f"params.{name} must be an object")
+    return value
+
+
+def ping(ctx: Context, params: Message) -> Message:
+    return {}  # [ping.answer]
+
+
+def set_level(ctx: Context, params: Message) -> Message:  # [log.set-level]
+    level = text_param(params, "level")
+    if level not in LOG_LEVELS:  # [log.invalid-level]
+        raise RPCError(INVALID_PARAMS, f"params.level must be one of {', '.join(LOG_LEVELS)}")
+    assert ctx.session
+    ctx.session.log_level = LOG_LEVELS.index(level)
+    return {}
+
+
+def list_tools(ctx: Context, params: Message) -> bytes:
+    return list_page(ctx.server, "tools", ctx.server.tools, params)
+
+
+def list_resources(ctx: Context, params: Message) -> bytes:
+    return list_page(ctx.server, "resources", ctx.server.resources, params)
+
+
+def list_templates(ctx: Context, params: Message) -> bytes:
+    return list_page(ctx.server, "resourceTemplates", ctx.server.templates, params)
+
+
+def list_prompts(ctx: Context, params: Message) -> bytes:
+    return list_page(ctx.server, "prompts", ctx.server.prompts, params)
+
+
+def list_page(server: MCPServer, member: str, table: Mapping[str, Any], params: Message) -> bytes:
+    """One page of a list, as JSON that is made once and copied until the list changes."""
+    cursor, size = params.get("cursor", ""), server.page_size or max(1, len(table))
+    # [page.next-cursor] [page.stable-cursors] A cursor is opaque to clients: 'dG9vbHM6MjA=' is 'tools:20'.
+    starts = {to_base64(f"{member}:{start}".encode()): start for start in range(size, len(table), size)} | {"": 0}
+    if not isinstance(cursor, str) or cursor not in starts:  # [page.invalid-cursor]
+        raise RPCError(INVALID_PARAMS, "params.cursor is not one that this server gave out: list again from the start")
+    if (member, cursor) not in server.pages:
+        end = starts[cursor] + size
+        page = {member: [entry.definition for entry in itertools.islice(table.values(), starts[cursor], end)]}
+        following = next((cursor for cursor, start in starts.items() if start == end), None)
+        server.pages[member, cursor] = encode(page | present(nextCursor=following))
+    return server.pages[member, cursor]
+
+
+async def call_tool(ctx: Context, params: Message) -> bytes:
+    """[tool.call] A failure of the tool is a result with isError, so that a model can read it and mend its call."""
+    name, arguments = text_param(params, "name"), object_param(params, "arguments")
+    tool = ctx.server.tools.get(name)
+    if tool is None:  # [tool.unknown-error]
+        raise RPCError(INVALID_PARAMS, f"Unknown tool: {name}")
+    try:
+        result = await tool.call(ctx, arguments)
+        result["content"] = for_revision(result["content"], ctx.protocol_version)
+        return encode(result)  # [json.no-nan]
+    except RPCError:  # the handler chose a protocol error
+        raise
+    except (SchemaError, ToolError) as error:  # [tool.input-error]
+        message = str(error)
+    except Exception as error:  # [tool.execution-error]
+        log.exception("tool %s failed", name)
+        message = str(error) or type(error).__name__
+    return encode({"content": [content_block(message)], "isError": True})
+
+
+def for_revision(blocks: list[Message], version: str) -> list[Message]:
+    """[operation.negotiated-version] [tool.resource-link] Give an older client what it knows: once, a link was text."""
+    if version >= "2025-06-18":
+        return blocks
+    return [content_block(block["uri"]) if block["type"] == "resource_link" else block for block in blocks]
+
+
+async def read_resource(ctx: Context, params: Message) -> Message:  # [resource.read]
+    return {"contents": await ctx.server.read_resource(ctx, text_param(params, "uri"))}
+
+
+def subscribe(ctx: Context, params: Message) -> Message:
+    uri = text_param(params, "uri")
+    ctx.server.find_resource(uri)
+    assert ctx.session
+    if len(ctx.session.subscriptions | {uri}) > ctx.server.limits.subscriptions:  # [limits.subscriptions]
+        raise RPCError(INVALID_REQUEST, "too many subscriptions in this session: unsubscribe from some first")
+    ctx.session.subscriptions.add(uri)
+    return {}
+
+
+def unsubscribe(ctx: Context, params: Message) -> Message:
+    assert ctx.session
+    ctx.session.subscriptions.discard(text_param(params, "uri"))
+    return {}
+
+
+async def get_prompt(ctx: Context, params: Message) -> Message:
+    name, arguments = text_param(params, "name"), object_param(params, "arguments")
+    prompt = ctx.server.prompts.get(name)
+    if prompt is None:  # [prompt.invalid-params]
+        raise RPCError(INVALID_PARAMS, f"Unknown prompt: {name}")
+    result = await prompt.get(ctx, arguments)
+    for message in result["messages"]:
+        message["content"] = for_revision([message["content"]], ctx.protocol_version)[0]
+    return result
+
+
+async def complete(ctx: Context, params: Message) -> Message:
+    if ctx.server.completer is None:
+        raise RPCError(METHOD_NOT_FOUND, "this server completes nothing")
+    # [completion.validate-inputs] [completion.context]
+    ref, argument, context = (object_param(params, name) for name in ("ref", "argument", "context"))
+    for member in [text_param(argument, "name"), text_param(argument, "value"), *object_param(context, "arguments").values()]:
+        if not isinstance(member, str):
+            raise RPCError(INVALID_PARAMS, "params.context.arguments must be an object of strings")
+    kinds: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "ref/prompt": ("name", ctx.server.prompts),
+        "ref/resource": ("uri", ctx.server.templates),
+    }
+    member, table = kinds.get(text_param(ref, "type"), ("type", {}))
+    if text_param(ref, member) not in table:  # [completion.invalid-params]
+        raise RPCError(INVALID_PARAMS, f"params.ref.{member} names nothing here: {ref[member]}")
+    values = list(await ctx.server.completer(ctx, {"ref": ref, "argument": argument, "context": context}) or [])
+    # [completion.max-100]
+    return {"completion": {"values": values[:100], "total": len(values), "hasMore": len(values) > 100}}
+
+
+METHODS: dict[str, Callable[[Context, Message], Any]] = {
+    "ping": ping,
+    "logging/setLevel": set_level,
+    "tools/list": list_tools,
+    "tools/call": call_tool,
+    "resources/list": list_resources,
+    "resources/templates/list": list_templates,
+    "resources/read": read_resource,
+    "resources/subscribe": subscribe,
+    "resources/unsubscribe": unsubscribe,
+    "prompts/list": list_prompts,
+    "prompts/get": get_prompt,
+    "completion/complete": complete,
+}

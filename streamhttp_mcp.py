@@ -2122,3 +2122,231 @@ METHODS: dict[str, Callable[[Context, Message], Any]] = {
     "prompts/get": get_prompt,
     "completion/complete": complete,
 }
+
+
+# ---- 11 Eras -----------------------------------------------------------------------------------------
+# How a message gets its answer. The session era (2025-03-26 to 2025-11-25) opens with `initialize`,
+# remembers the client, and asks it by sending requests of its own down the call's stream.
+
+ACCEPTED = Reply(202)
+TASKS: set[asyncio.Task[None]] = set()  # that run: the event loop itself holds them by weak references only
+
+
+async def answer_in_session(server: MCPServer, request: Request, body: Any, takes: tuple[bool, bool]) -> Reply:
+    """Answer one POST: a request, a notification, a response, or (2025-03-26) a batch of them."""
+    if isinstance(body, dict) and body.get("method") == "initialize" and is_request(body):
+        return initialize(server, request, body, takes)
+    check_version_header(request)
+    # [initialize.first] Without it there is no session, and nothing goes on without one.
+    session = server.sessions.find(request.headers.get("mcp-session-id"), request.principal)
+    messages = check_batch(session, body) if isinstance(body, list) else [body]
+    requests = [message for message in messages if is_request(message)]
+    # [limits.calls] [tool.rate-limit] [completion.rate-limit] The bound is on what runs at once.
+    if len(session.calls) + len(requests) > server.limits.calls:
+        raise HTTPError(429, f"more than {server.limits.calls} calls in flight in one session", ("Retry-After", "1"))
+    for message in messages:
+        if not is_request(message):
+            take_message(session, message)
+    if not requests:  # [post.notification-202] [notification.no-response] [batch.no-request-202]
+        return ACCEPTED
+    # [id.by-exchange] [batch.answer-json-or-sse] The answer finds its way by this object; ids are only echoed.
+    exchange = Exchange(*takes, session.open_stream, batch=isinstance(body, list))
+    start_task(answer_calls(exchange, [open_call(server, request, session, m, exchange) for m in requests]))
+    return await exchange.reply(server.limits.sse_after_seconds)
+
+
+def initialize(server: MCPServer, request: Request, message: Message, takes: tuple[bool, bool]) -> Reply:
+    """[initialize.always] Open a session, whatever id or version header comes along: the sender has none that works."""
+    params = message.get("params", {})
+    try:
+        requested = text_param(params, "protocolVersion")
+        info, capabilities = object_param(params, "clientInfo"), object_param(params, "capabilities")
+    except RPCError as error:  # [error.same-id]
+        return Reply(200, JSON_HEADERS, encode_error(message["id"], error))
+    # [version.same] [version.other] [version.latest]
+    version = requested if requested in SESSION_REVISIONS else LATEST_SESSION_REVISION
+    session = server.sessions.open(request.principal, version, info, capabilities)
+    # [initialize.result]
+    result = {"protocolVersion": version, "capabilities": server.capabilities(), "serverInfo": server.info}
+    exchange = Exchange(*takes, session.open_stream)
+    exchange.finish([encode_result(message["id"], result | present(instructions=server.instructions))])
+    reply = exchange.decision()
+    reply.headers += (("Mcp-Session-Id", session.id),)  # [session.id-header]
+    return reply
+
+
+def check_version_header(request: Request) -> None:
+    """[version.header-wrong-400] [version.header-missing] [version.header-not-asked] The session knows it, too."""
+    version = request.headers.get("mcp-protocol-version", LATEST_SESSION_REVISION)
+    if version not in SESSION_REVISIONS:
+        served = ", ".join(SESSION_REVISIONS)
+        raise HTTPError(400, f"MCP-Protocol-Version {version[:40]!a} is not served here; served are {served}")
+
+
+def check_batch(session: Session, batch: list[Any]) -> list[Message]:
+    """[batch.receive] Check a JSON-RPC batch and return its messages. HTTPError, RPCError."""
+    if session.version != "2025-03-26":  # [post.single-message]
+        raise HTTPError(400, f"expected one JSON-RPC message: revision {session.version} has no batches")
+    most = session.sessions.limits.calls
+    if not 1 <= len(batch) <= most:  # [jsonrpc.empty-batch] or one that never fits, however long its sender waits
+        raise HTTPError(400, f"a batch holds 1 to {most} messages, got {len(batch)}")
+    messages = [check_envelope(message) for message in batch]
+    if any(message.get("method") == "initialize" for message in messages):  # [batch.no-initialize]
+        raise HTTPError(400, "initialize must not be part of a batch")
+    if len({"method" in message for message in messages}) > 1:  # [batch.requests-or-responses]
+        raise HTTPError(400, "a batch holds requests and notifications, or responses, not both")
+    return messages
+
+
+def is_request(message: Message) -> bool:
+    return "method" in message and "id" in message
+
+
+def open_call(server: MCPServer, request: Request, session: Session, message: Message, exchange: Exchange) -> Context:
+    ctx = Context(server, request, message, session.version, session.client_info, session.client_capabilities,
+                  exchange, ask_on_stream, session, log_level=session.log_level)  # fmt: skip
+    session.calls.add(ctx)
+    return ctx
+
+
+async def answer_calls(exchange: Exchange, calls: list[Context]) -> None:
+    """Run the calls of one POST, side by side if there are several, and finish its exchange."""
+    answers = [await answer_call(calls[0])] if len(calls) == 1 else await asyncio.gather(*map(answer_call, calls))
+    exchange.finish([answer for answer in answers if answer is not None])  # [batch.every-response]
+    if exchange.stream and calls[0].session and answers == [None]:  # or its client would come back for ever
+        calls[0].session.streams.pop(exchange.stream.name, None)
+
+
+async def answer_call(ctx: Context) -> bytes | None:
+    """Run one call to its end and write its response; None where it was cancelled."""
+    ctx.task, error = asyncio.current_task(), RPCError(INTERNAL_ERROR, "Internal error")
+    ctx.server.calls.add(ctx)
+    try:
+        function, params = METHODS.get(ctx.message["method"]), ctx.message.get("params", {})
+        if function is None:  # [jsonrpc.method-not-found]
+            raise RPCError(METHOD_NOT_FOUND, f"Method not found: {ctx.message['method']}")
+        ctx.meta = object_param(params, "_meta")  # [meta.no-assumptions]
+        result = function(ctx, params) if ctx.cancelled is None else {}
+        answer = encode_result(ctx.request_id, await result if inspect.isawaitable(result) else result)
+        return answer if ctx.cancelled is None else None  # [cancel.no-response] even if the handler paid no heed
+    except RPCError as chosen:
+        error = chosen
+    except ToolError as failure:  # also a prompt or a resource may fail in words meant for the client
+        error = RPCError(INTERNAL_ERROR, str(failure))
+    except asyncio.CancelledError:  # [cancel.stop] or else the handler itself was careless with its tasks
+        pass
+    except Exception:  # [answers.nothing-internal] a bug: the log gets the story, the peer does not
+        log.exception("%s failed", ctx.message["method"])
+    finally:
+        ctx.server.calls.discard(ctx)
+        if ctx.session is not None:
+            ctx.session.calls.discard(ctx)
+            ctx.server.sessions.use(ctx.session)
+    return encode_error(ctx.request_id, error) if ctx.cancelled is None else None
+
+
+def start_task(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine beside us. From Python 3.12 on its first step happens here and now, so that a handler
+    that never waits costs no turn of the event loop."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        task = asyncio.Task(coroutine, loop=loop, eager_start=True)
+    else:
+        task = loop.create_task(coroutine)
+    if not task.done():
+        TASKS.add(task)
+        task.add_done_callback(TASKS.discard)
+
+
+def take_message(session: Session, message: Message) -> None:
+    """Take a notification or a response. What nobody waits for is ignored: [cancel.invalid-ignored]."""
+    if "method" not in message:
+        future = session.questions.get(message["id"])
+        if future is not None and not future.done():  # [cancel.late-response]
+            future.set_result(message)
+    elif message["method"] == "notifications/cancelled":
+        params = message.get("params", {})
+        wanted = params.get("requestId")  # [cancel.race] finished calls are not found
+        found = [c for c in session.calls if c.request_id == wanted and type(c.request_id) is type(wanted)]
+        if len(found) == 1:
+            log.info("a call was cancelled by its client: %.200r", params.get("reason"))  # [cancel.log-reason]
+            found[0].cancel("the client cancelled the call")
+        elif found:  # a client that gives every request the same id cannot say which one it means
+            log.info("cancellation ignored: %d calls in flight have the id that it names", len(found))
+
+
+async def ask_on_stream(ctx: Context, questions: dict[str, Question]) -> dict[str, Any]:
+    """Ask by JSON-RPC requests on the call's own stream; the responses come back as POSTs of the same session."""
+    session = ctx.session
+    assert session
+    for question in questions.values():
+        check_question(ctx, question)
+    waiting: dict[str, int] = {}
+    try:
+        for key, question in questions.items():
+            session.asked += 1
+            waiting[key] = session.asked
+            session.questions[session.asked] = asyncio.get_running_loop().create_future()
+            params = question.params if session.primes else with_enum_names(question.params)
+            request = {"jsonrpc": "2.0", "id": session.asked, "method": question.method, "params": params}
+            await ctx.exchange.send(encode(request), keep=True)
+        async with asyncio.timeout(ctx.server.limits.ask_seconds):  # [timeout.sent-requests] [timeout.maximum]
+            return {key: read_answer(questions[key], await session.questions[n]) for key, n in waiting.items()}
+    except TimeoutError:
+        for number in waiting.values():
+            if not session.questions[number].done() or session.questions[number].cancelled():  # [timeout.cancel] [cancel.own-requests-only]
+                late = {"requestId": number, "reason": "not answered in time"}
+                await ctx.exchange.send(encode_notification("notifications/cancelled", late))
+        raise ToolError(f"the client did not answer within {ctx.server.limits.ask_seconds:g} seconds") from None
+    finally:
+        for number in waiting.values():
+            del session.questions[number]
+
+
+def check_question(ctx: Context, question: Question) -> None:
+    """[operation.negotiated-capabilities] [operation.negotiated-only] [roots.check-capability]
+
+    What would wait for ever fails at once.
+    """
+    missing = missing_capability(ctx, question)
+    if missing:
+        raise ToolError(f"the client cannot be asked: it did not declare the capability {missing}")
+    if not ctx.exchange.takes_stream:
+        raise ToolError("the client cannot be asked: its request does not accept text/event-stream")
+
+
+def missing_capability(ctx: Context, question: Question) -> str | None:
+    """The first capability that the question needs and the client did not declare: 'sampling.tools'."""
+    declared: Any = None
+    for path in question.capabilities:
+        declared = ctx.client_capabilities
+        for name in path.split("."):
+            declared = declared.get(name) if isinstance(declared, dict) else None
+        if declared is None or "." in path and ctx.protocol_version < "2025-11-25":  # older ones have no parts
+            return path
+    # [elicit.declared-mode-only] An empty elicitation capability means forms.
+    return "elicitation" if question.capabilities == ("elicitation",) and declared and "form" not in declared else None
+
+
+def read_answer(question: Question, response: Message) -> Any:
+    if isinstance(response.get("error"), dict):
+        raise ToolError(f"the client refused {question.method}: {response['error'].get('message')}")
+    try:
+        check(response.get("result"), {"type": "object"})
+        return question.read(response["result"])
+    except ValueError as error:
+        raise ToolError(f"the client's answer to {question.method} does not fit: {error}") from None
+
+
+def with_enum_names(params: Message) -> Message:
+    """[elicit.older-form] Before 2025-11-25 the titles of an enum are `enumNames`, and forms have no mode."""
+    form = params.get("requestedSchema", {})
+    properties = dict(form.get("properties", {}))
+    for name, member in properties.items():
+        older = {key: v for key, v in member.items() if key != "oneOf" and (key != "default" or member.get("type") == "boolean")}
+        if "oneOf" in member:
+            older |= {"enum": [c["const"] for c in member["oneOf"]], "enumNames": [c["title"] for c in member["oneOf"]]}
+        if member.get("type") == "array":
+            raise ToolError(f"the client cannot be asked: {name} takes several values, which its revision does not know")
+        properties[name] = older
+    return params | {"requestedSchema": form | {"properties": properties}} if properties else params

@@ -2350,3 +2350,92 @@ def with_enum_names(params: Message) -> Message:
             raise ToolError(f"the client cannot be asked: {name} takes several values, which its revision does not know")
         properties[name] = older
     return params | {"requestedSchema": form | {"properties": properties}} if properties else params
+
+
+# ---- 12 Endpoint -------------------------------------------------------------------------------------
+# The gate, and behind it one function a verb. Here HTTP and JSON-RPC meet. Checks raise, in the order of
+# the specification's concerns: who may speak at all, where to, in what form; `MCPServer.handle` replies.
+
+
+def check_host(server: MCPServer, request: Request) -> None:
+    """[host.validate] A page whose name was rebound to this machine still names its own: DNS rebinding stops here."""
+    host = request.headers.get("host", "localhost")
+    if not is_loopback(host) and not server.allowed_hosts & {host.lower(), host.lower().rpartition(":")[0]}:
+        log.warning("refused Host %.100a: put it into allowed_hosts if it is yours", host)
+        raise HTTPError(403, "the Host header names a host that this server does not answer for (see allowed_hosts)")
+
+
+def check_origin(server: MCPServer, request: Request) -> None:
+    """[origin.validate] [origin.reject-403] Present and foreign is refused; absent means the caller is no browser."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin not in server.allowed_origins:
+        scheme, _, host = origin.partition("://")
+        if scheme not in ("http", "https") or not is_loopback(host):
+            log.warning("refused Origin %.100a: put it into allowed_origins if it is yours", origin)
+            raise HTTPError(403, "the Origin header names a site that may not call this server (see allowed_origins)")
+
+
+def is_loopback(host: str) -> bool:
+    """'localhost:8000' -> True, 'localhost.evil.example' -> False"""
+    return re.sub(r":[0-9]{1,5}$", "", host.lower()) in LOOPBACK_HOSTS
+
+
+async def handle_post(server: MCPServer, request: Request) -> Reply:
+    """[post.answer-json-or-sse] One POST brings one message."""
+    takes = parse_accept(request.headers.get("accept", "*/*"))
+    if takes == (False, False):  # [reply.not-acceptable]
+        raise HTTPError(406, "Accept must allow application/json or text/event-stream")
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":  # [body.json-only] any web page can send text/plain without asking
+        raise HTTPError(415, f"Content-Type must be application/json, got {content_type[:100]!a}")
+    return await answer_in_session(server, request, parse_message(request.body), takes)
+
+
+async def handle_get(server: MCPServer, request: Request) -> Reply:
+    """[get.stream-or-405] Open the session's own stream, or resume the one that Last-Event-ID names."""
+    if not parse_accept(request.headers.get("accept", "*/*"))[1]:
+        raise HTTPError(406, "Accept must allow text/event-stream: a GET opens an event stream")
+    check_version_header(request)
+    session = server.sessions.find(request.headers.get("mcp-session-id"), request.principal)
+    if last_event_id := request.headers.get("last-event-id"):  # [resume.replay] [resume.any-origin]
+        stream, number = session.find_event(last_event_id)
+        return Reply(200, EVENT_STREAM_HEADERS, stream=stream, after=number)
+    return Reply(200, EVENT_STREAM_HEADERS, stream=session.standalone_stream())
+
+
+async def handle_delete(server: MCPServer, request: Request) -> Reply:
+    """[session.delete-ends] The client is done."""
+    check_version_header(request)
+    session = server.sessions.find(request.headers.get("mcp-session-id"), request.principal)
+    server.sessions.end(session, "the client ended the session")
+    return Reply(200)
+
+
+async def handle_options(server: MCPServer, request: Request) -> Reply:
+    """[cors.preflight] Say what is possible here, to a browser too. Header names are sent back as they came."""
+    asked = request.headers.get("access-control-request-headers", "")
+    names = ", ".join(name for name in re.split(r"[ \t]*,[ \t]*", asked) if re.fullmatch(TOKEN, name))
+    return Reply(204, (("Allow", ALLOW), ("Access-Control-Allow-Methods", ALLOW), ("Access-Control-Allow-Headers", names)))
+
+
+VERBS: dict[str, Callable[[MCPServer, Request], Awaitable[Reply]]] = {
+    "POST": handle_post,
+    "GET": handle_get,
+    "DELETE": handle_delete,
+    "OPTIONS": handle_options,
+}
+ALLOW = ", ".join(VERBS)
+
+
+def refuse(request: Request, error: HTTPError) -> Reply:
+    """[post.refused-error-status] [answers.json] Turn a refusal into its reply: a JSON-RPC error of no request's id."""
+    # [error.id-required] Before 2025-11-25 an error needs an id, and JSON-RPC says null where there is none.
+    needs_id = request.headers.get("mcp-protocol-version", "") < "2025-11-25"
+    body = {"jsonrpc": "2.0", **({"id": None} if needs_id else {}), "error": error_object(error.code, error.message)}
+    return Reply(error.status, (*JSON_HEADERS, *error.headers), encode(body))
+
+
+def cors_headers(origin: str) -> tuple[tuple[str, str], ...]:
+    """[cors.allowed-only] Let a web page of an allowed origin read the reply."""
+    exposed = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"
+    return ("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", exposed), ("Vary", "Origin")

@@ -2439,3 +2439,381 @@ def cors_headers(origin: str) -> tuple[tuple[str, str], ...]:
     """[cors.allowed-only] Let a web page of an allowed origin read the reply."""
     exposed = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"
     return ("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", exposed), ("Vary", "Origin")
+
+
+# ---- 13 Server ---------------------------------------------------------------------------------------
+# Sockets in, sockets out, and the class that holds it all. A connection is read by one task, request by
+# request; a sweep looks at every deadline once a second, which is cheaper than a timer for each.
+
+
+class Connection(asyncio.Protocol):
+    """One TCP connection: the task that serves it, its deadline, and whether its peer keeps up."""
+
+    transport: asyncio.Transport
+    task: asyncio.Task[None]
+
+    def __init__(self, server: MCPServer, loop: asyncio.AbstractEventLoop) -> None:
+        self.server, self.loop = server, loop
+        self.stream = asyncio.StreamReader(limit=65536, loop=loop)
+        self.reader = ByteReader(self.stream)
+        self.deadline, self.awaited = math.inf, ""  # when the sweep gives up, and on what
+        self.paused: float | None = None  # since when the peer does not read
+        self.waiters: list[asyncio.Future[None]] = []  # for it to read
+        self.sink: EventSink | None = None  # while an event stream is attached
+        self.written = 0.0  # when we last wrote
+
+    # What the event loop tells us.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = typing.cast(asyncio.Transport, transport)
+        self.stream.set_transport(transport)
+        self.server.connections.add(self)
+        self.task = self.loop.create_task(self.server.serve_connection(self))
+
+    def data_received(self, data: bytes) -> None:
+        self.stream.feed_data(data)
+
+    def eof_received(self) -> bool:
+        self.stream.feed_eof()
+        return True  # the peer has said all, and may still listen
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.stream.feed_eof()
+        self.server.connections.discard(self)
+        if self.sink:  # [disconnect.not-cancel] The stream goes on without us.
+            self.sink.stream.detach(self.sink)
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self.paused = self.server.clock()
+
+    def resume_writing(self) -> None:
+        self.paused = None
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters.clear()
+        if self.sink:
+            self.sink.stream.pump()
+
+    # What we do.
+
+    def write(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.written = self.server.clock()
+            self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the peer has read what we wrote, or is gone."""
+        while self.paused is not None and not self.transport.is_closing():
+            self.waiters.append(self.loop.create_future())
+            await self.waiters[-1]
+
+    def expect(self, seconds: float, what: str = "") -> None:
+        """Set the deadline for what is read next. Where nothing is due (no `what`), a late peer gets no answer."""
+        self.deadline, self.awaited = self.server.clock() + seconds, what
+
+    def sweep(self, now: float, limits: Limits) -> None:
+        """[limits.time] [stream.heartbeat] Called once a second: give up on a late peer, and keep proxies awake."""
+        if self.paused is not None and now - self.paused > limits.send_seconds:
+            log.info("connection dropped: its peer read nothing for %g seconds", limits.send_seconds)
+            self.transport.abort()
+        elif now > self.deadline:
+            self.deadline = math.inf
+            if self.awaited:
+                self.stream.set_exception(HTTPError(408, f"{self.awaited} took too long"))
+            else:
+                self.transport.close()
+        elif self.sink and now - self.written >= limits.heartbeat_seconds:
+            self.sink.write(COMMENT)
+
+
+class EventSink:
+    """The response that an event stream flows to: in chunks, or to HTTP/1.0 until the connection closes."""
+
+    def __init__(self, connection: Connection, stream: Stream, chunked: bool) -> None:
+        self.connection, self.stream, self.chunked = connection, stream, chunked
+        self.ended: asyncio.Future[None] = connection.loop.create_future()
+        connection.sink = self
+
+    @property
+    def congested(self) -> bool:
+        return self.connection.paused is not None
+
+    def write(self, data: bytes) -> None:
+        self.connection.write(format_chunk(data) if self.chunked else data)
+
+    async def drain(self) -> None:
+        await self.connection.drain()
+
+    def end(self) -> None:
+        self.connection.sink = None
+        if self.chunked:
+            self.connection.write(LAST_CHUNK)
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+class MCPServer(Catalog):
+    """An MCP server: register tools, resources and prompts with the decorators, then `run` it.
+
+    Beside what the specification calls them, its settings are:
+    session_timeout: seconds after its last use that a session ends
+    path: of the endpoint; with and without a slash at the end it is the same
+    page_size: entries in one page of a list; None for all in one
+    allowed_hosts, allowed_origins: what the Host and Origin headers may name, beside loopback, like
+        'mcp.example.com' and 'https://app.example.com'
+    clock: gives seconds that never go back; tests turn their own
+    """
+
+    def __init__(
+        self, name: str, version: str = "0.1.0", *, title: str | None = None, description: str | None = None,
+        instructions: str | None = None, website_url: str | None = None, icons: list[Message] | None = None,
+        session_timeout: float = 300, limits: Limits = Limits(), path: str = "/mcp", page_size: int | None = None,
+        allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.info = present(name=name, title=title, version=version, description=description,
+                            websiteUrl=website_url, icons=icons)  # fmt: skip
+        self.instructions, self.limits, self.page_size, self.clock = instructions, limits, page_size, clock
+        self.path = "/" + path.strip("/")
+        self.allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
+        self.allowed_origins = frozenset(origin.rstrip("/") for origin in allowed_origins)
+        self.sessions = Sessions(limits, session_timeout, clock)
+        self.calls: set[Context] = set()  # in flight
+        self.connections: set[Connection] = set()
+        self.loop: asyncio.AbstractEventLoop | None = None  # that serves
+        self.loop_thread = 0
+        self.threads = asyncio.Semaphore(limits.threads)
+        self.listener: asyncio.Server | None = None
+        self.sweeper: asyncio.TimerHandle | None = None
+        self.stopping: asyncio.Event | None = None
+        self.closing = False
+
+    # The server as a function.
+
+    async def handle(self, request: Request) -> Reply:
+        """Do everything that lies between a parsed request and the bytes of its reply. Never raises.
+
+        A reply with a `stream` is complete when the stream, once it is attached to a `Sink`, ends that.
+        """
+        self.enter_loop()
+        origin = None
+        try:
+            check_host(self, request)
+            check_origin(self, request)
+            origin = request.headers.get("origin")
+            if request.path.removesuffix("/") != self.path.removesuffix("/"):  # [endpoint.single-path] [endpoint.slash]
+                raise HTTPError(404, f"nothing is here; the MCP endpoint is {self.path}")
+            if request.method not in VERBS:  # [http.405-allow]
+                raise HTTPError(405, f"method {request.method[:20]} is not for this path", ("Allow", ALLOW))
+            reply = await VERBS[request.method](self, request)
+        except HTTPError as error:
+            reply = refuse(request, error)
+        except RPCError as error:
+            reply = refuse(request, HTTPError(400, error.message, code=error.code))
+        except Exception:  # [answers.nothing-internal] a bug: the log gets the story, the peer does not
+            log.exception("%s %s failed", request.method, request.path)
+            reply = refuse(request, HTTPError(500, "Internal error", code=INTERNAL_ERROR))
+        if origin is not None:
+            reply = dataclasses.replace(reply, headers=(*reply.headers, *cors_headers(origin)))
+        return reply
+
+    def enter_loop(self) -> asyncio.AbstractEventLoop:
+        """Note which event loop serves: another thread must know it, and what waits in it belongs to it."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            self.loop, self.loop_thread = loop, threading.get_ident()
+            self.threads = asyncio.Semaphore(self.limits.threads)
+        return loop
+
+    def capabilities(self) -> Message:
+        """[tool.capability] [resource.capability] [prompt.capability] [log.capability] [completion.capability]"""
+        changes = {"listChanged": True}
+        served = {"tools": changes, "resources": {"subscribe": True} | changes, "prompts": changes, "logging": {}}
+        return served | ({"completions": {}} if self.completer else {})
+
+    def announce(self, method: str, params: Message | None = None) -> None:
+        """[tool.list-changed] [resource.list-changed] [prompt.list-changed] [resource.subscribe]
+
+        Send a notice to every session that wants it.
+        """
+        if self.loop is not None and self.loop_thread != threading.get_ident():
+            self.loop.call_soon_threadsafe(self.announce, method, params)
+            return
+        self.pages.clear()
+        data = encode_notification(method, params)
+        for session in self.sessions.by_id.values():
+            if params is None or params["uri"] in session.subscriptions:
+                session.notify(data)
+
+    async def call_in_thread(self, function: Callable[[], T]) -> T:
+        """[handler.threads] Run a plain function in a thread of its own, so that it holds up nobody.
+
+        A daemon thread: unlike those of the standard pool, it does not hold up the end of the process either.
+        """
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def deliver(method: Callable[[Any], None], outcome: Any) -> None:
+            self.threads.release()
+            if not future.done():  # else the call was cancelled meanwhile
+                method(outcome)
+
+        def work() -> None:
+            method: Callable[[Any], None] = future.set_result
+            try:
+                outcome: Any = context.run(function)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
+                method = future.set_exception
+                outcome = RuntimeError(error) if isinstance(error, StopIteration) else error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(deliver, method, outcome)
+
+        await self.threads.acquire()  # released by the thread's end, which a cancelled call does not bring about
+        threading.Thread(target=work, name="streamhttp_mcp handler", daemon=True).start()
+        return await future
+
+    # Connections.
+
+    async def serve_connection(self, connection: Connection) -> None:
+        """[http.pipelining] Read requests one after the other, and answer each before the next is read."""
+        reader, limits, request = connection.reader, self.limits, Request("", "")
+        try:
+            if len(self.connections) > limits.connections:  # [limits.connections]
+                raise HTTPError(503, "too many connections: try again later", ("Retry-After", "1"))
+            while not self.closing:
+                connection.expect(limits.idle_seconds)
+                reader.buffer = reader.buffer or await reader.more()
+                connection.expect(limits.head_seconds, "the request head")
+                request = await read_head(reader, limits)
+                connection.expect(limits.body_seconds, "the request body")
+                if request.headers.get("expect", "").lower() == "100-continue" and request.minor_version:  # [http.expect-100] [http.old-no-expect]
+                    connection.write(CONTINUE)
+                request.body = await read_body(reader, request, limits)
+                connection.deadline = math.inf
+                await self.send_reply(connection, request, await self.handle(request))
+                if not request.keep_alive:
+                    break
+        except HTTPError as error:
+            request.headers["connection"] = "close"  # nothing that follows can be trusted to be a request
+            await self.send_reply(connection, request, refuse(request, error))
+            await self.linger(connection)
+        except (ConnectionEnded, OSError):  # the peer is gone, which is its right
+            pass
+        finally:
+            connection.deadline = math.inf
+            connection.transport.close()
+
+    async def send_reply(self, connection: Connection, request: Request, reply: Reply) -> None:
+        headers, chunked = list(reply.headers), reply.stream is not None and request.minor_version > 0
+        if chunked:  # [http.old-no-chunks]
+            headers.append(("Transfer-Encoding", "chunked"))
+        elif reply.stream is None and reply.status != 204:  # [http.204-no-length]
+            headers.append(("Content-Length", str(len(reply.body))))
+        if self.closing or not request.keep_alive or reply.stream is not None and not chunked:
+            request.headers["connection"] = "close"
+            headers.append(("Connection", "close"))  # [http.close-said]
+        elif request.minor_version == 0:
+            headers.append(("Connection", "keep-alive"))
+        body = b"" if request.method == "HEAD" else reply.body  # [http.head-no-body]
+        connection.write(format_head(reply.status, headers, format_date(time.time())) + body)
+        if reply.stream is None:
+            await connection.drain()
+            return
+        sink = EventSink(connection, reply.stream, chunked)
+        reply.stream.attach(sink, reply.after)
+        if connection.transport.is_closing():
+            reply.stream.detach(sink)
+        await sink.ended
+
+    async def linger(self, connection: Connection) -> None:
+        """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
+        connection.expect(2)
+        with contextlib.suppress(ConnectionEnded, HTTPError, OSError):
+            if connection.transport.can_write_eof():
+                connection.transport.write_eof()
+            while await connection.reader.more():
+                pass
+
+    def sweep(self) -> None:
+        """Look at every deadline. A server that listens does so once a second; with `handle` alone, call it yourself."""
+        now = self.clock()
+        for connection in list(self.connections):
+            connection.sweep(now, self.limits)
+        self.sessions.expire()
+
+    # Life.
+
+    async def start(self, host: str = "127.0.0.1", port: int = 8000) -> str:
+        """Listen, and return the endpoint's URL. Port 0 takes a free one. Raises OSError where that cannot be."""
+        loop = self.enter_loop()
+        self.listener = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=1024)
+        self.closing = False
+        if not is_loopback(f"[{host}]" if ":" in host else host) and not self.allowed_hosts:  # [bind.localhost]
+            log.warning("listening on %s, but only requests to localhost are answered: set allowed_hosts", host)
+
+        def tick() -> None:
+            self.sweep()
+            self.sweeper = loop.call_later(1, tick)
+
+        tick()
+        port = self.listener.sockets[0].getsockname()[1]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.path}"
+
+    async def close(self) -> None:
+        """[shutdown.graceful] Stop listening, let running calls finish within the grace, then end all sessions."""
+        self.closing = True
+        if self.listener:
+            self.listener.close()
+        for session in list(self.sessions.by_id.values()):
+            if session.standalone:
+                session.standalone.detach()
+        for connection in self.connections:
+            if connection.deadline < math.inf:  # it waits for a request, which nobody would answer
+                connection.transport.close()
+        if running := [call.task for call in self.calls if call.task]:
+            await asyncio.wait(running, timeout=self.limits.grace_seconds)
+        for session in list(self.sessions.by_id.values()):
+            self.sessions.end(session, "the server is shutting down")
+        if self.connections:
+            await asyncio.wait([connection.task for connection in self.connections], timeout=1)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        if self.sweeper:
+            self.sweeper.cancel()
+        if self.listener:
+            await self.listener.wait_closed()
+
+    @contextlib.asynccontextmanager
+    async def serving(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+        """Serve inside an asyncio program: `async with mcp.serving() as url: ...`."""
+        url = await self.start(host, port)
+        try:
+            yield url
+        finally:
+            await self.close()
+
+    def run(self, host: str = "127.0.0.1", port: int = 8000, *, on_start: Callable[[str], None] | None = None) -> None:
+        """Serve until SIGINT, SIGTERM or `stop()`. `on_start` gets the URL. Raises OSError where it cannot listen."""
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(self.run_until_stopped(host, port, on_start))
+
+    async def run_until_stopped(self, host: str, port: int, on_start: Callable[[str], None] | None) -> None:
+        self.stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+        async with self.serving(host, port) as url:
+            if threading.current_thread() is threading.main_thread():
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    with contextlib.suppress(NotImplementedError):  # Windows
+                        loop.add_signal_handler(number, self.stop, number)
+            if on_start:
+                on_start(url)
+            await self.stopping.wait()
+
+    def stop(self, number: int | None = None) -> None:
+        """End `run`, from any thread. A second signal finds the default handler, which ends the process at once."""
+        if number is not None and self.loop:
+            self.loop.remove_signal_handler(number)
+        if self.loop and self.stopping and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.stopping.set)

@@ -1,0 +1,960 @@
+"""Section 13: what a client sees of the connection it talks through, and of the server's life."""
+
+import asyncio
+import errno
+import http.client
+import json
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import venv
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import missing
+from inmemory import Client, Clock, run
+from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, spoken, text_result
+
+import streamhttp_mcp
+from streamhttp_mcp import Context, Limits, MCPServer
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULE = ROOT / "streamhttp_mcp.py"
+NOT_FOUND = head("GET", "/nothing", host="localhost")  # a whole request that needs no session
+LOST = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"nothing is here; the MCP endpoint is /mcp"}}'
+
+
+def connect(url: str) -> http.client.HTTPConnection:
+    """A client that we did not write. It blocks, and so it gets a thread wherever the server is in this process."""
+    parts = urlsplit(url)
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+
+
+def request(connection, method: str, message=None, **headers: str):
+    """One exchange by http.client: (status, headers, body)."""
+    body = None if message is None else json.dumps(message)
+    connection.request(method, "/mcp", body, {name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    return response.status, response.headers, response.read()
+
+
+# --- One connection, many requests --------------------------------------------------------------------
+
+
+@spoken
+async def test_http_client_speaks_a_whole_session_down_one_connection():
+    """[endpoint.single-path] [post.notification-202] [session.delete-ends]"""
+    mcp = MCPServer("test")
+
+    def conversation(url: str) -> list[tuple[int, bytes]]:
+        connection = connect(url)
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}}
+        hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+        status, headers, _ = request(connection, "POST", hello, **ACCEPT_BOTH)
+        seen, here, socket_used = [(status, b"")], {"mcp_session_id": headers["mcp-session-id"]}, connection.sock
+        for method, message in [
+            ("POST", {"jsonrpc": "2.0", "method": "notifications/initialized"}),
+            ("POST", ping(1)),
+            ("POST", {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}),
+            ("DELETE", None),
+            ("POST", ping(3)),
+        ]:
+            status, _, body = request(connection, method, message, **ACCEPT_BOTH, **here)
+            seen.append((status, body if status < 400 else b""))
+        assert connection.sock is socket_used
+        connection.close()
+        return seen
+
+    async with mcp.serving() as url:
+        assert await asyncio.to_thread(conversation, url) == [
+            (200, b""),
+            (202, b""),
+            (200, b'{"jsonrpc":"2.0","id":1,"result":{}}'),
+            (200, b'{"jsonrpc":"2.0","id":2,"result":{"tools":[]}}'),
+            (200, b""),
+            (404, b""),
+        ]
+
+
+@spoken
+async def test_pipelined_requests_are_answered_in_the_order_they_came():
+    """[http.pipelining] The first takes longest, and is answered first."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def wait() -> str:
+        await gate.wait()
+        return "waited"
+
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(post(session, call(1, "wait")) + post(session, ping(2)) + NOT_FOUND + post(session, ping(3)))
+        await eventually(lambda: mcp.calls)
+        gate.set()
+        assert (await wire.reply()).message == text_result(1, "waited")
+        assert (await wire.reply()).message == pong(2)
+        assert (await wire.reply()).status == 404
+        assert (await wire.reply()).message == pong(3)
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+@spoken
+async def test_request_may_come_byte_by_byte(version):
+    """[http.request-line] Where one packet ends and the next begins means nothing."""
+    mcp = MCPServer("test")
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        for byte in post(session, ping(1), version[5:]):
+            await wire.send(bytes([byte]))
+            await asyncio.sleep(0)  # so that the server reads it alone
+        assert (await wire.reply()).message == pong(1)
+
+
+@spoken
+async def test_chunked_request_body_is_put_together():
+    """[http.chunked] [http.chunk-extension] [http.trailers] The next request follows at once."""
+    mcp = MCPServer("test")
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("POST", **session, transfer_encoding="chunked"))
+        await wire.send(b'a;note=x\r\n{"jsonrpc"\r\n1A\r\n: "2.0", "id": 1, "method"\r\n8\r\n:"ping"}\r\n')
+        await wire.send(b"0\r\nX-Checksum: 1\r\n\r\n" + post(session, ping(2)))
+        assert (await wire.reply()).message == pong(1)
+        assert (await wire.reply()).message == pong(2)
+
+
+@spoken
+async def test_expect_100_continue_gets_its_go_ahead_before_the_body():
+    """[http.expect-100] curl does this for bodies above 1 MiB, and waits a second for the answer."""
+    mcp = MCPServer("test")
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        before, _, body = post(session, ping(1), expect="100-continue").partition(b"\r\n\r\n")
+        await wire.send(before + b"\r\n\r\n")
+        assert await wire.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await wire.send(body)
+        assert (await wire.reply()).message == pong(1)
+
+
+@pytest.mark.parametrize(
+    ("version", "asks", "says", "stays"),
+    [
+        ("1.1", None, None, True),
+        ("1.1", "close", "close", False),
+        ("1.0", None, "close", False),
+        ("1.0", "keep-alive", "keep-alive", True),
+    ],
+)
+@spoken
+async def test_connection_is_kept_where_both_sides_want_it(version, asks, says, stays):
+    """[http.keep-alive] [http.close-said]"""
+    mcp = MCPServer("test")
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(post(session, ping(1), version, connection=asks))
+        reply = await wire.reply()
+        assert (reply.message, reply.headers.get("connection")) == (pong(1), says)
+        if stays:
+            await wire.send(post(session, ping(2), version, connection=asks))
+            assert (await wire.reply()).message == pong(2)
+        else:
+            assert await wire.end() == b""
+
+
+@spoken
+async def test_reply_without_content_says_so_in_the_way_of_its_status():
+    """[http.204-no-length] [post.notification-202] A client that waits for a body would hang here."""
+    mcp = MCPServer("test")
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("OPTIONS", host="localhost"))
+        reply = await wire.reply()
+        assert (reply.status, reply.body, "content-length" in reply.headers) == (204, b"", False)
+        await wire.send(post(session, {"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        reply = await wire.reply()
+        assert (reply.status, reply.body, reply.headers["content-length"]) == (202, b"", "0")
+
+
+# --- Event streams on the wire ------------------------------------------------------------------------
+
+
+def talker() -> MCPServer:
+    """A server with one tool, which speaks before it answers."""
+    mcp = MCPServer("talker")
+
+    @mcp.tool()
+    async def talk(ctx: Context) -> str:
+        await ctx.info("hello")
+        return "done"
+
+    return mcp
+
+
+HELLO = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "hello"}}
+
+
+@spoken
+async def test_http_client_reads_a_chunked_event_stream_and_goes_on_with_the_connection():
+    """[http.chunked-reply] [sse.media-type] [post.answer-json-or-sse] [stream.response-arrives]"""
+    mcp = talker()
+    session = (await Client(mcp).connect("2025-06-18")).headers
+
+    def conversation(url: str):
+        connection = connect(url)
+        return request(connection, "POST", call(1, "talk"), **session), request(connection, "POST", ping(2), **session)
+
+    async with mcp.serving() as url:
+        (status, headers, body), (_, _, pinged) = await asyncio.to_thread(conversation, url)
+        assert status == 200
+        assert dict(headers) | {"Date": ""} == {
+            "Date": "",
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-cache",
+            "X-Accel-Buffering": "no",
+            "Transfer-Encoding": "chunked",
+        }
+        comment, first, second, rest = body.decode().split("\n\n")
+        assert (comment, rest) == (":", "")
+        assert json.loads(first.partition("data: ")[2]) == HELLO
+        assert json.loads(second.partition("data: ")[2]) == text_result(1, "done")
+        assert json.loads(pinged) == pong(2)
+
+
+@spoken
+async def test_http_1_0_client_gets_the_event_stream_bare_until_the_connection_closes():
+    """[http.old-no-chunks] [http.close-said] [stream.response-arrives] Not even with keep-alive are there chunks."""
+    mcp = talker()
+    session = (await Client(mcp).connect("2025-06-18")).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(post(session, call(1, "talk"), "1.0", connection="keep-alive"))
+        assert await wire.head() == 200
+        assert wire.headers["connection"] == "close" and "transfer-encoding" not in wire.headers
+        comment, first, second, rest = (await wire.end()).decode().split("\n\n")
+        assert (comment, rest) == (":", "")
+        assert json.loads(first.partition("data: ")[2]) == HELLO
+        assert json.loads(second.partition("data: ")[2]) == text_result(1, "done")
+
+
+@spoken
+async def test_get_stream_begins_at_once_with_an_event_to_resume_from():
+    """[stream.prime] [get.stream-or-405] The first byte does not wait for the first message."""
+    mcp = MCPServer("test")
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("GET", **session))
+        assert await wire.head() == 200
+        assert await wire.event() == f"id: {wire.last_event_id}\nretry: 1000\ndata: "
+        assert wire.last_event_id
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@spoken
+async def test_silent_stream_carries_a_comment_every_heartbeat(method):
+    """[stream.heartbeat] [sse.comment] Load balancers drop what is silent for 60 s."""
+    clock, gate = Clock(), asyncio.Event()
+    mcp = MCPServer("test", clock=clock, limits=Limits(heartbeat_seconds=15))
+
+    @mcp.tool()
+    async def think(ctx: Context) -> str:
+        await ctx.info("hello")
+        await gate.wait()
+        return "done"
+
+    session = (await Client(mcp).connect("2025-06-18")).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("GET", **session) if method == "GET" else post(session, call(1, "think")))
+        assert await wire.head() == 200
+        mcp.notify_tools_changed() if method == "GET" else None
+        assert await wire.event() == ":"  # the stream begins
+        assert (await wire.message())["method"]
+        for _ in range(2):
+            clock.turn(15)
+            mcp.sweep()
+            assert await wire.event() == ":"
+        clock.turn(14.9)
+        mcp.sweep()
+        gate.set()
+        mcp.notify_tools_changed()
+        assert (await wire.event()).startswith("id: ")
+
+
+async def check_silent(wire: Wire) -> None:
+    """Nothing comes, not even the end, though the server has every chance to say something."""
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(wire.reader.read(1), 0.05)
+
+
+# --- Deadlines ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("half", "seconds"),
+    [
+        (b"POST /mcp HTTP/1.1\r\nHost: loc", 10),
+        (head("POST", host="localhost", content_length=9) + b'{"id', 30),
+        (head("POST", host="localhost", transfer_encoding="chunked") + b"4\r\nabc", 30),
+    ],
+)
+@spoken
+async def test_half_a_request_is_answered_408_when_the_rest_is_late(half, seconds):
+    """[limits.time] The deadline counts from the start: a byte now and then does not push it on."""
+    clock = Clock()
+    mcp = MCPServer("test", clock=clock, limits=Limits(head_seconds=10, body_seconds=30))
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(NOT_FOUND + half)  # the answer to the first says that the second is being read
+        assert (await wire.reply()).status == 404
+        clock.turn(seconds - 0.1)
+        mcp.sweep()
+        await wire.send(b"a")
+        await check_silent(wire)
+        clock.turn(0.2)
+        mcp.sweep()
+        reply = await wire.reply()
+        assert (reply.status, reply.headers["connection"]) == (408, "close")
+        assert "took too long" in reply.message["error"]["message"]
+        assert await wire.end() == b""
+
+
+@pytest.mark.parametrize("used", [False, True])
+@spoken
+async def test_idle_connection_is_closed_without_a_word(used):
+    """[limits.time] A 408 would be taken for the answer to the request that the client sends at that very moment."""
+    clock = Clock()
+    mcp = MCPServer("test", clock=clock, limits=Limits(idle_seconds=75))
+    async with mcp.serving() as url, Wire(url) as wire:
+        await eventually(lambda: mcp.connections)
+        if used:
+            clock.turn(1000)
+            await wire.send(NOT_FOUND)
+            assert (await wire.reply()).body == LOST
+        clock.turn(74.9)
+        mcp.sweep()
+        await check_silent(wire)
+        clock.turn(0.2)
+        mcp.sweep()
+        assert await wire.end() == b""
+
+
+@spoken
+async def test_call_may_take_longer_than_any_deadline_of_its_connection():
+    """[limits.time] Deadlines are for what a peer owes us, not for what we owe it."""
+    clock, gate = Clock(), asyncio.Event()
+    mcp = MCPServer("test", clock=clock)
+
+    @mcp.tool()
+    async def wait() -> str:
+        await gate.wait()
+        return "waited"
+
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(post(session, call(1, "wait")))
+        await eventually(lambda: mcp.calls)
+        clock.turn(100_000)
+        mcp.sweep()
+        gate.set()
+        assert (await wire.reply()).message == text_result(1, "waited")
+        await wire.send(post(session, ping(2)))
+        assert (await wire.reply()).message == pong(2)
+
+
+@spoken
+async def test_client_that_does_not_read_holds_up_its_tool_then_is_dropped_and_can_fetch_the_result():
+    """[stream.back-pressure] [limits.time] [disconnect.not-cancel] [resume.replay]"""
+    clock, gate, writing, written = Clock(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+    mcp = MCPServer("test", clock=clock, limits=Limits(send_seconds=30))
+
+    @mcp.tool()
+    async def flood(ctx: Context) -> str:
+        await ctx.info("hello")
+        await gate.wait()
+        writing.set()
+        await ctx.info("x" * 16_000_000)  # more than all socket buffers hold
+        written.set()
+        return "done"
+
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url:
+        async with Wire(url) as slow:
+            await slow.send(post(session, call(1, "flood")))
+            assert await slow.head() == 200
+            assert (await slow.message()) == HELLO
+            gate.set()
+            await writing.wait()
+            clock.turn(29.9)
+            mcp.sweep()
+            await asyncio.sleep(0.05)
+            assert mcp.connections and not written.is_set()
+            clock.turn(0.2)
+            mcp.sweep()
+            await written.wait()
+            await eventually(lambda: not mcp.connections)
+        async with Wire(url) as again:
+            await again.send(head("GET", **session, last_event_id=slow.last_event_id))
+            assert await again.head() == 200
+            assert (await again.messages())[-1] == text_result(1, "done")
+
+
+# --- Refusals -----------------------------------------------------------------------------------------
+
+
+@spoken
+async def test_connection_above_the_cap_is_answered_503_until_another_one_closes():
+    """[limits.connections] [http.close-said]"""
+    mcp = MCPServer("test", limits=Limits(connections=2))
+    async with mcp.serving() as url, Wire(url) as first:
+        async with Wire(url) as second, Wire(url) as third:
+            for wire in (first, second):
+                await wire.send(NOT_FOUND)
+                assert (await wire.reply()).status == 404
+            reply = await third.reply()  # nothing needs to be sent to be refused
+            assert (reply.status, reply.headers["retry-after"], reply.headers["connection"]) == (503, "1", "close")
+            text = "too many connections: try again later"
+            assert reply.message == {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": text}}
+            assert await third.end() == b""
+        await eventually(lambda: len(mcp.connections) == 1)
+        async with Wire(url) as fourth:
+            await fourth.send(NOT_FOUND)
+            assert (await fourth.reply()).status == 404
+
+
+@pytest.mark.parametrize(
+    ("bad", "status"),
+    [
+        (b"GET /mcp\r\n\r\n", 400),
+        (b"GET /mcp HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
+        (b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\n", 400),
+        (b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n", 400),
+        (b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+    ],
+)
+@spoken
+async def test_request_that_cannot_be_read_is_refused_and_what_follows_it_is_not_read(bad, status):
+    """[http.close-said] [answers.json] What follows may be its body, which somebody else took for a request."""
+    mcp = MCPServer("test")
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(bad + NOT_FOUND)
+        reply = await wire.reply()
+        assert (reply.status, reply.headers["connection"]) == (status, "close")
+        assert reply.message["error"]["code"] == -32600
+        assert await wire.end() == b""
+
+
+@spoken
+async def test_request_that_is_refused_by_the_gate_leaves_its_connection_in_use():
+    """[http.keep-alive] [answers.json] The bytes were sound HTTP, so the next request is found where it should be."""
+    mcp = MCPServer("test")
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        for fields, status in [({"host": "evil.example"}, 403), ({"mcp-session-id": "unknown"}, 404), ({}, 200)]:
+            await wire.send(post(session | fields, ping(1)))
+            assert (await wire.reply()).status == status
+
+
+@spoken
+async def test_refusal_of_a_large_body_reaches_a_client_that_is_still_sending_it():
+    """[http.linger] [limits.body] Closed on unread bytes, a socket throws away the answer that is on its way."""
+    mcp = MCPServer("test", limits=Limits(body_bytes=1_000_000))
+    body = b" " * 50_000_000
+
+    def conversation(url: str) -> int:
+        connection = connect(url)
+        connection.request("POST", "/mcp", body, ACCEPT_BOTH)
+        return connection.getresponse().status
+
+    async with mcp.serving() as url:
+        assert await asyncio.to_thread(conversation, url) == 413
+
+
+# --- Clients that go away -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+@spoken
+async def test_client_that_has_closed_its_half_gets_its_answer(speaks):
+    """[post.answer-json-or-sse] `printf ... | nc` does so. The answer is JSON, or a stream where the tool speaks."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def wait(ctx: Context) -> str:
+        if speaks:
+            await ctx.info("hello")
+        await gate.wait()
+        return "waited"
+
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(post(session, call(1, "wait")))
+        wire.writer.write_eof()
+        await eventually(lambda: mcp.calls)
+        await asyncio.sleep(0.05)  # the server hears of the end
+        gate.set()
+        assert await wire.head() == 200
+        assert (await wire.messages() == [HELLO, text_result(1, "waited")]) if speaks else (b"waited" in await wire.end())
+        assert await wire.end() == b""
+
+
+@spoken
+async def test_call_goes_on_when_its_connection_is_reset_and_its_result_waits():
+    """[disconnect.not-cancel] [resume.replay] [resume.any-origin]"""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def wait(ctx: Context) -> str:
+        await ctx.info("hello")
+        await gate.wait()
+        return "waited"
+
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url:
+        async with Wire(url) as lost:
+            await lost.send(post(session, call(1, "wait")))
+            assert await lost.head() == 200
+            assert await lost.message() == HELLO
+            lost.reset()
+        await eventually(lambda: not mcp.connections)
+        gate.set()
+        await eventually(lambda: not mcp.calls)
+        async with Wire(url) as back:
+            await back.send(head("GET", **session, last_event_id=lost.last_event_id))
+            assert await back.head() == 200
+            assert await back.messages() == [text_result(1, "waited")]
+
+
+@spoken
+async def test_clients_that_vanish_at_any_point_harm_nobody(caplog):
+    """[disconnect.not-cancel] In the head, in the body, in a call, in an event stream; by a RST and by a FIN."""
+    mcp, gate, complaints = MCPServer("test"), asyncio.Event(), []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+
+    @mcp.tool()
+    async def talk(ctx: Context) -> str:
+        await ctx.info("hello")
+        await gate.wait()
+        for step in range(100):
+            await ctx.info("x" * step)
+        return "done"
+
+    session = (await Client(mcp).connect()).headers
+    bystander = (await Client(mcp).connect()).headers
+    whole = post(session, call(1, "talk"))
+    async with mcp.serving() as url, Wire(url) as other:
+        for cut in (0, 1, 100, len(whole) - 1, len(whole)):
+            for leave in (Wire.reset, lambda wire: wire.writer.close()):
+                wire = await Wire(url).__aenter__()
+                await wire.send(whole[:cut])
+                if cut == len(whole):
+                    await wire.head()
+                leave(wire)
+        await other.send(post(bystander, ping(1)))
+        assert (await other.reply()).message == pong(1)
+        gate.set()
+        await eventually(lambda: not mcp.calls and len(mcp.connections) == 1)
+        await other.send(post(bystander, ping(2)))
+        assert (await other.reply()).message == pong(2)
+    assert (complaints, caplog.records) == ([], [])
+
+
+# --- Handlers in threads ------------------------------------------------------------------------------
+
+
+@spoken
+async def test_plain_def_tools_that_block_hold_up_nobody():
+    """[handler.threads] [ping.answer] Eight at once, as models call tools in parallel."""
+    mcp = MCPServer("test", limits=Limits(sse_after_seconds=60))
+    gate, running = threading.Event(), threading.Semaphore(0)
+
+    @mcp.tool()
+    def block(number: int) -> str:
+        running.release()
+        assert gate.wait(10)
+        return f"unblocked {number}"
+
+    client = await Client(mcp).connect()
+    calls = [asyncio.create_task(client.call("block", {"number": n})) for n in range(8)]
+    await asyncio.to_thread(lambda: [running.acquire() for _ in calls])  # all eight are blocked
+    assert (await client.request("ping")).result == {}
+    gate.set()
+    texts = [answer.result["content"][0]["text"] for answer in await asyncio.gather(*calls)]
+    assert texts == [f"unblocked {n}" for n in range(8)]
+
+
+def test_plain_def_tools_above_the_thread_limit_wait_for_their_turn():
+    """[handler.threads] [limits.named] And again in another event loop, as when a server is stopped and started."""
+    mcp = MCPServer("test", limits=Limits(threads=2, sse_after_seconds=60))
+    gate, lock, running, most = threading.Event(), threading.Lock(), 0, 0
+
+    @mcp.tool()
+    def block() -> str:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        assert gate.wait(10)
+        with lock:
+            running -= 1
+        return "done"
+
+    async def conversation():
+        client = await Client(mcp).connect()
+        calls = [asyncio.create_task(client.call("block")) for _ in range(6)]
+        await eventually(lambda: len(mcp.calls) == 6 and running == 2)
+        gate.set()
+        assert [answer.result["content"][0]["text"] for answer in await asyncio.gather(*calls)] == ["done"] * 6
+
+    for _ in range(2):
+        gate.clear()
+        run(conversation())
+        assert most == 2
+
+
+@pytest.mark.parametrize("error", [ValueError("no luck"), StopIteration("no luck"), SystemExit("no luck")])
+@spoken
+async def test_whatever_a_plain_def_tool_raises_comes_back_as_its_result(error):
+    """[handler.threads] [tool.execution-error] Also what a future refuses to carry, and what `sys.exit` raises."""
+    mcp = MCPServer("test")
+
+    @mcp.tool()
+    def fail() -> str:
+        raise error
+
+    answer = await (await Client(mcp).connect()).call("fail")
+    assert answer.result["isError"] is True
+    assert "no luck" in answer.result["content"][0]["text"]
+
+
+@spoken
+async def test_tool_added_in_another_thread_is_announced_to_those_who_listen():
+    """[tool.list-changed] [list.announces-itself] A host program, an editor say, has threads of its own."""
+    mcp = MCPServer("test")
+    client = await Client(mcp).connect()
+    listening = await client.get()
+    await asyncio.to_thread(mcp.add_tool, lambda: "hi", "late", description="Comes late.")
+    await eventually(lambda: listening.page.messages)
+    assert listening.page.messages == [{"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}]
+    assert [tool["name"] for tool in (await client.request("tools/list")).result["tools"]] == ["late"]
+
+
+@spoken
+async def test_bug_in_the_server_is_answered_500_and_only_the_log_gets_the_story(monkeypatch, caplog):
+    """[answers.nothing-internal]"""
+
+    async def broken(server, request):
+        raise LookupError("/home/me/secret")
+
+    monkeypatch.setitem(streamhttp_mcp.VERBS, "POST", broken)
+    answer = await Client(MCPServer("test")).request("ping")
+    error = {"code": -32603, "message": "Internal error"}
+    assert (answer.status, answer.message) == (500, {"jsonrpc": "2.0", "id": None, "error": error})
+    assert "LookupError: /home/me/secret" in caplog.text
+
+
+# --- Starting -----------------------------------------------------------------------------------------
+
+
+@spoken
+async def test_server_listens_on_loopback_unless_told_otherwise(caplog):
+    """[bind.localhost]"""
+    mcp = MCPServer("test")
+    url = await mcp.start(port=0)
+    assert url == f"http://127.0.0.1:{urlsplit(url).port}/mcp"
+    assert [found.getsockname()[0] for found in mcp.listener.sockets] == ["127.0.0.1"]
+    await mcp.close()
+    assert caplog.messages == []
+
+
+@spoken
+async def test_server_that_listens_to_the_world_without_allowed_hosts_says_so(caplog):
+    """[bind.localhost] Every request from elsewhere would be refused, and its sender would wonder."""
+    async with MCPServer("test").serving("0.0.0.0"):
+        pass
+    async with MCPServer("test", allowed_hosts=["mcp.example.com"]).serving("0.0.0.0"):
+        pass
+    assert caplog.messages == [
+        "listening on 0.0.0.0, but only requests to localhost are answered: set allowed_hosts"
+    ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+@spoken
+async def test_url_that_start_returns_is_one_that_answers(host):
+    mcp = MCPServer("test")
+    try:
+        url = await mcp.start(host, 0)
+    except OSError as error:
+        if host == "::1" and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            pytest.skip("there is no IPv6 here")
+        raise
+    status, _, _ = await asyncio.to_thread(lambda: request(connect(url), "OPTIONS"))
+    await mcp.close()
+    assert status == 204
+
+
+def test_port_in_use_is_an_os_error():
+    """At once, from `run` as from `start`, and nothing is left behind."""
+    threads = threading.active_count()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError) as of_run:
+            MCPServer("test").run(port=port)
+        with pytest.raises(OSError) as of_start:
+            asyncio.run(MCPServer("test").start(port=port))
+    assert of_run.value.errno == of_start.value.errno == errno.EADDRINUSE
+    assert threading.active_count() == threads
+
+
+@spoken
+async def test_stopped_server_starts_again_on_the_same_port():
+    """Though connections that the server closed linger there in TIME_WAIT. The sessions are gone."""
+    mcp, port = MCPServer("test"), 0
+    for _ in range(3):
+        async with mcp.serving(port=port) as url, Wire(url) as wire:
+            port = urlsplit(url).port
+            session = (await Client(mcp).connect()).headers
+            assert len(mcp.sessions.by_id) == 1
+            await wire.send(post(session, ping(1), connection="close"))
+            assert (await wire.reply()).message == pong(1)
+            assert await wire.end() == b""
+
+
+@spoken
+async def test_two_servers_in_one_process_share_nothing():
+    """[session.unknown-404]"""
+    first, second = MCPServer("first"), MCPServer("second")
+    first.add_tool(lambda: "1", "one")
+    session = (await Client(first).connect()).headers
+    async with first.serving() as url_1, second.serving() as url_2, Wire(url_1) as wire_1, Wire(url_2) as wire_2:
+        for wire in (wire_1, wire_2):
+            await wire.send(post(session, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}))
+        assert [tool["name"] for tool in (await wire_1.reply()).message["result"]["tools"]] == ["one"]
+        assert (await wire_2.reply()).status == 404
+
+
+# --- Stopping -----------------------------------------------------------------------------------------
+
+
+def test_server_runs_in_a_thread_and_stops_when_told_to():
+    """As a plugin of an editor or a tool does it: no signal handler is touched outside the main thread."""
+    mcp, urls = MCPServer("test"), queue.Queue()
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    mcp.stop()  # before it runs there is nothing to stop
+    for _ in range(2):
+        thread = threading.Thread(target=mcp.run, kwargs={"port": 0, "on_start": urls.put})
+        thread.start()
+        url = urls.get(timeout=5)
+        assert request(connect(url), "OPTIONS")[0] == 204
+        assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        mcp.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+        with pytest.raises(ConnectionRefusedError):
+            connect(url).connect()
+        mcp.stop()  # nor is there afterwards
+
+
+@spoken
+async def test_running_call_may_finish_while_the_server_stops():
+    """[shutdown.graceful] [http.close-said] Nobody new is let in, idle connections and GET streams end."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def wait() -> str:
+        await gate.wait()
+        return "waited"
+
+    session, other = [(await Client(mcp).connect()).headers for _ in range(2)]
+    url = await mcp.start(port=0)
+    async with Wire(url) as calling, Wire(url) as listening, Wire(url) as too, Wire(url) as idle:
+        for wire, headers in [(listening, session), (too, other)]:
+            await wire.send(head("GET", **headers))
+            assert await wire.head() == 200
+        await calling.send(post(session, call(1, "wait")))
+        await eventually(lambda: mcp.calls)
+        closing = asyncio.create_task(mcp.close())
+        assert await idle.end() == b""
+        for wire in (listening, too):
+            assert (await wire.messages(), await wire.end()) == ([], b"")
+        with pytest.raises(ConnectionRefusedError):
+            await Wire(url).__aenter__()
+        gate.set()
+        reply = await calling.reply()
+        assert (reply.message, reply.headers["connection"]) == (text_result(1, "waited"), "close")
+        await closing
+        assert await calling.end() == b""
+
+
+SERVER = """
+import asyncio, threading
+from streamhttp_mcp import Limits, MCPServer
+mcp = MCPServer("test", limits=Limits(grace_seconds=GRACE, sse_after_seconds=0))
+@mcp.tool()
+async def wait():
+    await asyncio.Event().wait()
+@mcp.tool()
+def block():
+    threading.Event().wait()
+mcp.run(port=0, on_start=lambda url: print(url, flush=True))
+print("run() returned")
+"""
+
+
+def start_process(*arguments: str) -> subprocess.Popen[str]:
+    """Another Python, in which streamhttp_mcp can be imported and nothing else that is ours."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def open_stream_and_calls(url: str) -> list[http.client.HTTPResponse]:
+    """A GET stream and two calls that never end, one of them in a thread that nothing can interrupt."""
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}}
+    hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    _, headers, _ = request(connect(url), "POST", hello, **ACCEPT_BOTH)
+    session, responses = ACCEPT_BOTH | {"mcp-session-id": headers["mcp-session-id"]}, []
+    for method, message in [("GET", None), ("POST", call(1, "wait")), ("POST", call(2, "block"))]:
+        connection = connect(url)
+        connection.request(method, "/mcp", message and json.dumps(message), session)
+        responses.append(connection.getresponse())
+    return responses
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_process_with_status_0_whatever_is_open(number):
+    """[shutdown.graceful] [handler.threads] Ctrl+C, and `docker stop`. Calls that outlast the grace are cancelled."""
+    process = start_process("-c", SERVER.replace("GRACE", "0.1"))
+    responses = open_stream_and_calls(process.stdout.readline().strip())
+    process.send_signal(number)
+    assert process.communicate(timeout=10) == ("run() returned\n", "")
+    assert process.returncode == 0
+    for response in responses:  # read() raises IncompleteRead where the last chunk is missing
+        assert response.read().endswith(b"data: \n\n")
+
+
+def test_second_signal_ends_the_process_at_once():
+    """[shutdown.graceful] For who will not wait for the grace to pass."""
+    process = start_process("-c", SERVER.replace("GRACE", "1000"))
+    listening, *_ = open_stream_and_calls(process.stdout.readline().strip())
+    process.send_signal(signal.SIGTERM)
+    listening.read()  # ends: the server has begun to stop
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGTERM
+
+
+# --- One file -----------------------------------------------------------------------------------------
+
+
+def test_importing_the_file_does_nothing_else():
+    """[import.silent] A host program's output, threads, signals, logging and event loop stay as they were."""
+    script = """
+import asyncio, logging, os, signal, sys, threading
+def state():
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    root, files = logging.getLogger(), os.listdir("/dev/fd")
+    return handlers, threading.enumerate(), root.level, root.handlers, logging.getLevelName(10), sys.path, len(files)
+before = str(state())
+import streamhttp_mcp
+streamhttp_mcp.MCPServer("test").add_tool(print, "a", input_schema={"type": "object"})
+assert str(state()) == before, (before, state())
+log = logging.getLogger("streamhttp_mcp")
+assert log.level == logging.NOTSET and [type(h) for h in log.handlers] == [logging.NullHandler]
+log.error("not printed, as nobody asked for logs")
+assert asyncio.events._get_running_loop() is None
+"""
+    process = start_process("-W", "error", "-c", script)
+    assert process.communicate(timeout=10) == ("", "") and process.returncode == 0
+
+
+def test_file_runs_without_site_packages():
+    """`scp streamhttp_mcp.py` to a machine with nothing but Python is an installation."""
+    process = start_process("-I", "-S", str(MODULE), "--help")
+    output, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (0, "")
+    assert output.startswith("usage: ") and "--root" in output
+
+
+def test_file_works_under_another_name_inside_another_package(tmp_path):
+    """Vendored, as plugins do. Type hints are found too, though the names they use are from elsewhere."""
+    package = tmp_path / "app" / "vendor"
+    package.mkdir(parents=True)
+    shutil.copy(MODULE, package / "mcp_http.py")
+    (tmp_path / "app" / "tools.py").write_text(
+        """
+from __future__ import annotations
+import asyncio
+from dataclasses import dataclass
+from .vendor.mcp_http import Context, MCPServer, Request
+
+@dataclass
+class Point:
+    x: int
+
+mcp = MCPServer("app")
+
+@mcp.tool()
+async def double(point: Point, ctx: Context) -> Point:
+    return Point(point.x * 2)
+
+async def main():
+    def post(body, **fields):
+        return mcp.handle(Request("POST", "/mcp", {"content-type": "application/json"} | fields, body))
+    hello = await post(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}')
+    session = dict(hello.headers)["Mcp-Session-Id"]
+    call = b'{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"double","arguments":{"point":{"x":21}}}}'
+    print((await post(call, **{"mcp-session-id": session})).body.decode())
+
+asyncio.run(main())
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; import app.tools"],
+        capture_output=True, text=True, timeout=10, check=False,
+    )  # fmt: skip
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert json.loads(done.stdout)["result"]["structuredContent"] == {"x": 42}
+
+
+def test_pip_install_gives_the_one_module_and_the_command(tmp_path):
+    """From a copy of this folder, since a build leaves things behind."""
+    source, wheels, prefix = tmp_path / "source", tmp_path / "wheels", tmp_path / "venv"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    built = subprocess.run(
+        [*pip, "wheel", "--no-deps", "--wheel-dir", wheels, *build_options(), source],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if "No matching distribution found for setuptools" in built.stderr or "No module named pip" in built.stderr:
+        missing("pip cannot be had here, or cannot get setuptools 77 or newer to build with")
+    assert built.returncode == 0, built.stderr
+    venv.create(prefix)
+    python = prefix / "bin" / "python"
+    [wheel] = wheels.iterdir()
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], timeout=60, check=True)
+    [site_packages] = prefix.glob("lib/python*/site-packages")
+    assert {path.name for path in site_packages.iterdir()} - {"__pycache__"} == {
+        "streamhttp_mcp.py",
+        f"streamhttp_mcp-{streamhttp_mcp.__version__}.dist-info",
+    }
+    said = subprocess.check_output([prefix / "bin" / "streamhttp-mcp", "--version"], text=True, timeout=10)
+    assert said == f"streamhttp_mcp {streamhttp_mcp.__version__}\n"
+
+
+def build_options() -> list[str]:
+    """Build with the setuptools that is here, if it is new enough (pyproject.toml); else pip fetches one."""
+    try:
+        from setuptools import __version__
+    except ImportError:
+        return []
+    return ["--no-build-isolation"] if int(__version__.partition(".")[0]) >= 77 else []

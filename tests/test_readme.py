@@ -1,0 +1,99 @@
+"""What the README claims, a test holds."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from inmemory import Client, run
+
+import streamhttp_mcp
+from streamhttp_mcp import MCPServer, Request
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+SOURCE = (ROOT / "streamhttp_mcp.py").read_text()
+
+
+def code_blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_first_example_is_a_server_that_works():
+    """The tool greets, and says how far it is to a client that wants to know."""
+    module = {"__name__": "example"}
+    exec(code_blocks("python")[0], module)
+
+    async def conversation():
+        client = await Client(module["mcp"]).connect()
+        params = {"name": "greet", "arguments": {"name": "Ada"}, "_meta": {"progressToken": 1}}
+        answer = await (await client.request("tools/call", params)).complete()
+        assert answer.result == {"content": [{"type": "text", "text": "Hello, Ada!"}]}
+        assert answer.page.messages[0]["params"]["message"] == "thinking of something nice"
+
+    run(conversation())
+
+
+def test_the_curl_line_opens_a_session_when_pasted():
+    """Played with the in-memory client: the body and the headers of the command are enough for a session id."""
+    command = code_blocks("sh")[0]
+    body = re.search(r"-d '(.*?)'", command, re.DOTALL)[1]
+    content_type = re.search(r"-H 'Content-Type: ([^']+)'", command)[1]
+
+    async def conversation():
+        fields = {"host": "127.0.0.1:8000", "accept": "*/*", "content-type": content_type}  # as curl sends them
+        reply = await MCPServer("greeter").handle(Request("POST", "/mcp", fields, body.encode()))
+        assert reply.status == 200 and "Mcp-Session-Id" in dict(reply.headers)
+
+    run(conversation())
+
+
+def test_the_test_command_is_the_one_that_ci_runs():
+    """CI does in its own folder what the README tells a newcomer to do."""
+    command = code_blocks("sh")[2]
+    assert "-m venv" in command and "pip install --quiet pytest" in command and "-m pytest --quiet" in command
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "pip install -q pytest" in script and "-m pytest -q" in script
+
+
+def test_the_map_matches_the_banners():
+    """Every section has its line, in the file's order."""
+    banners = re.findall(r"^# ---- (\d+ .+?) -+$", SOURCE, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+ [^|]+?) \|", README, re.MULTILINE)
+    assert rows == banners
+
+
+def test_the_docstring_names_every_section():
+    """The map on the first screen is whole."""
+    for number, name in re.findall(r"^# ---- (\d+) (.+?) -+$", SOURCE, re.MULTILINE):
+        assert re.search(rf"\b{number} {re.escape(name)}", streamhttp_mcp.__doc__), f"{number} {name}"
+
+
+def test_every_name_that_the_readme_mentions_exists():
+    """`Context.report_progress` and the like are still called that."""
+    for path in re.findall(r"`([A-Za-z_]+(?:\.[a-z_]+)?)`", README.split("## The map")[1].split("## ")[0]):
+        first, _, second = path.partition(".")
+        if hasattr(streamhttp_mcp, first):
+            assert not second or hasattr(getattr(streamhttp_mcp, first), second), path
+    for path in ("handle_post", "answer_in_session", "call_tool", "Sessions", "METHODS"):
+        assert f"`{path}" in README and hasattr(streamhttp_mcp, path)
+
+
+def test_nothing_but_the_standard_library_is_imported():
+    """No package is needed."""
+    modules = re.findall(r"^\s*(?:import|from) ([a-z_]+)(?:\.[a-z.]+)?(?: as \w+| import [\w, ]+)?$", SOURCE, re.MULTILINE)
+    assert "asyncio" in modules and set(modules) <= sys.stdlib_module_names
+
+
+def test_the_demo_command_explains_itself():
+    """`python3 streamhttp_mcp.py --help` works with nothing installed: no site-packages, no environment."""
+    command = [sys.executable, "-I", "-S", str(ROOT / "streamhttp_mcp.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert "--root" in done.stdout and "--port" in done.stdout
+
+
+def test_the_licence_is_named_on_top_and_printed_at_the_end():
+    """MIT: SPDX line first, text last, identifier in pyproject.toml."""
+    assert SOURCE.startswith("# SPDX-License-Identifier: MIT\n")
+    assert "Permission is hereby granted" in SOURCE.split("sys.exit(main())")[-1]
+    assert 'license = "MIT"' in (ROOT / "pyproject.toml").read_text()

@@ -273,7 +273,7 @@ async def test_204_has_no_length_and_the_next_request_is_found():
     """[http.204-no-length]"""
     async with MCPServer("test").serving() as url, Wire(url) as wire:
         await wire.send(head("OPTIONS", host="localhost") + post(ACCEPT_BOTH, INITIALIZE))
-        assert await wire.head() == 204
+        assert await wire.status() == 204
         assert not {"content-length", "transfer-encoding"} & wire.headers.keys()
         assert (await wire.reply()).status == 200
 
@@ -304,7 +304,7 @@ async def test_http_1_0_gets_a_stream_without_chunks_and_may_not_send_chunks():
         async with Wire(url) as wire:
             headers = await open_session(wire, "1.0", connection="keep-alive")
             await wire.send(post(headers, call(1, "chat"), "1.0"))
-            assert await wire.head() == 200
+            assert await wire.status() == 200
             assert "transfer-encoding" not in wire.headers
             stream = await wire.end()
             assert stream.startswith(b"id: ") and stream.endswith(b'"text":"done"}]}}\n\n')
@@ -348,7 +348,7 @@ async def test_silent_stream_gets_a_comment_every_15_seconds():
     async with mcp.serving() as url, Wire(url) as wire:
         headers = await open_session(wire)
         await wire.send(head("GET", **headers))
-        assert await wire.head() == 200
+        assert await wire.status() == 200
         assert (await wire.event()).startswith("id: ")
         for _ in range(3):
             clock.turn(15)
@@ -383,7 +383,7 @@ async def test_shutdown_lets_a_call_finish_and_ends_everything_else():
     async with Wire(url) as wire, Wire(url) as listener:
         headers = await open_session(wire)
         await listener.send(head("GET", **headers))
-        await listener.head()
+        await listener.status()
         await wire.send(post(headers, call(1, "wait")))
         await eventually(lambda: mcp.calls)
         closing = asyncio.create_task(mcp.close())

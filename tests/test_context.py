@@ -195,6 +195,34 @@ async def test_progress_after_the_result_is_dropped():
     assert standalone.page.messages == []
 
 
+@spoken
+async def test_progress_after_one_result_of_a_batch_is_dropped():
+    """[progress.stop] The stream is open still, for the other call; this one is over."""
+    mcp, calls, release = MCPServer("test"), [], asyncio.Event()
+
+    @mcp.tool()
+    async def quick(ctx: Context) -> None:
+        calls.append(ctx)
+
+    @mcp.tool()
+    async def slow(ctx: Context) -> None:
+        await ctx.report_progress(1)
+        await release.wait()
+
+    def request(tool: str) -> dict[str, Any]:
+        params = {"name": tool, "_meta": {"progressToken": tool}}
+        return {"jsonrpc": "2.0", "id": tool, "method": "tools/call", "params": params}
+
+    client = await Client(mcp).connect("2025-03-26")
+    reply = await client.post([request("quick"), request("slow")])
+    await reply.page.wait_messages(1)
+    await calls[0].report_progress(1)
+    release.set()
+    progress, *results = await reply.page.wait_end()
+    assert progress["params"]["progressToken"] == "slow"
+    assert results == [{"jsonrpc": "2.0", "id": id, "result": {"content": []}} for id in ("quick", "slow")]
+
+
 @pytest.mark.parametrize(
     ("method", "params"), [("resources/read", {"uri": "doc://a"}), ("prompts/get", {"name": "hello"})]
 )
@@ -972,8 +1000,7 @@ async def test_client_comes_back_for_the_result_when_the_handler_closes_the_conn
 
 
 @pytest.mark.parametrize(
-    ("version", "accept"),
-    [("2025-06-18", "application/json, text/event-stream"), ("2025-11-25", "application/json")],
+    ("version", "accept"), [("2025-06-18", "application/json, text/event-stream"), ("2025-11-25", "application/json")]
 )
 @spoken
 async def test_connection_stays_open_for_a_client_that_could_not_come_back(version, accept):

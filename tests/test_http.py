@@ -96,6 +96,7 @@ def body(fields: bytes, wire: bytes, limits: Limits = ROOMY, version: bytes = b"
      Request("GET", "/", {"host": "a", "x": "caf\xe9\tbar: baz"})),
     (b"GET / HTTP/1.1\r\nHost: a\r\nAccept: a\r\nX: b\r\naccept: c\r\n\r\n",
      Request("GET", "/", {"host": "a", "accept": "a, c", "x": "b"})),
+    (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Request("OPTIONS", "*", {"host": "a"})),
     (b"M-SEARCH! /* HTTP/1.1\r\nHost: a\r\nX_0: b\r\n\r\n", Request("M-SEARCH!", "/*", {"host": "a", "x_0": "b"})),
 ])  # fmt: skip
 def test_head_becomes_a_request(data: bytes, expected: Request) -> None:
@@ -138,6 +139,8 @@ def test_absolute_form_means_the_path_and_the_host_within_it(target: bytes, host
     (b"GET /m\x7fcp HTTP/1.1", 400),
     (b"GET /caf\xc3\xa9 HTTP/1.1", 400),
     (b"GET mcp HTTP/1.1", 400),
+    (b"GET * HTTP/1.1", 400),
+    (b"OPTIONS mcp HTTP/1.1", 400),
     (b"CONNECT a:443 HTTP/1.1", 400),
     (b"GET ftp://a/mcp HTTP/1.1", 400),
     (b"GET http:///mcp HTTP/1.1", 400),

@@ -81,7 +81,7 @@ class Visitor:
         token, kind, seen = f"{self.name}-{id}", self.number + id, []
         async with Wire(self.url) as wire:
             await wire.send(post(self.session, call(id, "count", {"progressToken": id}, token=token)))
-            assert await wire.head() == 200
+            assert await wire.status() == 200
             while len(seen) < 1 + kind % (STEPS // 2):  # further messages may be on their way when the line breaks
                 seen.append(await wire.message())
             if kind % 3:
@@ -91,7 +91,7 @@ class Visitor:
             await asyncio.sleep(0)
         async with Wire(self.url) as back:
             await back.send(head("GET", **self.session, last_event_id=wire.last_event_id))
-            assert await back.head() == 200
+            assert await back.status() == 200
             self.gates[token].set()
             seen += await back.messages()
         progress = [{"progressToken": id, "progress": n, "total": STEPS, "message": token} for n in range(1, STEPS + 1)]
@@ -113,7 +113,7 @@ class Visitor:
 
             async with Wire(self.url) as first:
                 await first.send(head("GET", **self.session))
-                assert await first.head() == 200
+                assert await first.status() == 200
                 await touch(uris[0])
                 seen.append(await first.message())
                 if self.number % 3:
@@ -121,7 +121,7 @@ class Visitor:
             await touch(uris[1])
             async with Wire(self.url) as second:
                 await second.send(head("GET", **self.session, last_event_id=first.last_event_id))
-                assert await second.head() == 200
+                assert await second.status() == 200
                 seen.append(await second.message())
                 await touch(uris[2])
                 seen.append(await second.message())

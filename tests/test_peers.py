@@ -14,12 +14,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from wire import ACCEPT_BOTH, ping, spoken
+from wire import ACCEPT_BOTH, ping
 
 from streamhttp_mcp import Context, Limits, MCPServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:The logging capability is deprecated")
 SCRIPT = Path(__file__).with_name("peer_client.py")
+
+
+def spoken(conversation):
+    """Make a test of a coroutine function. A peer may take its time: a second only to be imported."""
+    return functools.wraps(conversation)(lambda **fixtures: asyncio.run(asyncio.wait_for(conversation(**fixtures), 60)))
 
 
 async def in_a_process(python: str, conversation: str, url: str) -> Any:

@@ -271,11 +271,12 @@ def test_stream_forgets_its_oldest_notifications_beyond_so_many_bytes(connected:
 
 def test_what_a_client_has_seen_makes_room() -> None:
     """[stream.bounded] Naming an event as the last one seen says that those before it are not needed."""
-    one = stream(b"1", b"2", b"3", stream_events=3)
-    page = attach(one, after=2)
-    push(one, b"4", b"5")
-    one.detach(page)
-    assert data(attach(one, after=2)) == ["3", "4", "5"]
+    for limits in {"stream_events": 3}, {"stream_bytes": 3 * len(b"id: s-1\ndata: 1\n\n")}:
+        one = stream(b"1", b"2", b"3", **limits)
+        page = attach(one, after=2)
+        push(one, b"4", b"5")
+        one.detach(page)
+        assert data(attach(one, after=2)) == ["3", "4", "5"]
 
 
 # ---- Stream: a slow connection

@@ -36,7 +36,7 @@ async def eventually(condition, seconds: float = 5) -> None:
 
 
 def head(method: str, target: str = "/mcp", version: str = "1.1", **fields: object) -> bytes:
-    """Write a request head: head("GET", host="localhost", mcp_session_id="a") is what this client speaks best."""
+    """Write a request head: head("GET", host="localhost") -> b"GET /mcp HTTP/1.1\\r\\nhost: localhost\\r\\n\\r\\n"."""
     lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items() if value is not None]
     return f"{method} {target} HTTP/{version}\r\n{''.join(lines)}\r\n".encode()
 
@@ -103,7 +103,7 @@ class Wire:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def head(self) -> int:
+    async def status(self) -> int:
         """Read the head of a reply, keep its headers, and return its status."""
         start, *lines = (await self.reader.readuntil(b"\r\n\r\n"))[:-4].decode().split("\r\n")
         self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
@@ -113,7 +113,7 @@ class Wire:
 
     async def reply(self) -> WireReply:
         """Read a whole reply."""
-        status, body = await self.head(), b""
+        status, body = await self.status(), b""
         if "content-length" in self.headers:
             body = await self.reader.readexactly(int(self.headers["content-length"]))
         elif self.headers.get("transfer-encoding") == "chunked":
@@ -149,13 +149,12 @@ class Wire:
 
     async def messages(self) -> list[Any]:
         """Read an event stream to its end."""
-        return [message async for message in aiter_until_none(self.message)]
+        found = []
+        while (message := await self.message()) is not None:
+            found.append(message)
+        return found
 
     async def end(self) -> bytes:
         """Read what comes until the server closes the connection."""
         return await self.reader.read()
 
-
-async def aiter_until_none(read):
-    while (item := await read()) is not None:
-        yield item

@@ -690,6 +690,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", 
 # Rules: https://json-schema.org/draft/2020-12. Nothing is ever fetched; what we lack is refused by name.
 
 Schema = dict[str, Any]
+Fields = dict[str, tuple[Any, Any]]  # name -> (hint, default); required if that is Parameter.empty
 
 
 class SchemaError(ValueError):
@@ -704,7 +705,7 @@ def inside(key: str | int, act: Callable[..., Any], *args: Any) -> Any:
     """What act(*args) returns. An error learns its path, key by key, on its way out."""
     try:
         return act(*args)
-    except (ValueError, TypeError, OverflowError) as error:  # no such date; a set of dicts; float(10**400)
+    except (ValueError, TypeError, OverflowError, re.error) as error:  # no such date; a set of dicts; float(10**400)
         inner, message = (error.path, error.message) if isinstance(error, SchemaError) else ("", str(error))
         dot = "." if key != "" and inner and inner[0] != "[" else ""
         raise SchemaError((f"[{key}]" if isinstance(key, int) else key) + dot + inner, message) from error
@@ -722,16 +723,12 @@ def convert(value: Any, hint: Any, path: str = "") -> Any:
     return inside(path, Forms().form(hint).read, value)
 
 
-def signature_schema(function: Callable[..., Any], skip: Collection[str] = ()) -> Schema:
-    return signature_form(function, skip).schema
-
-
-def signature_form(function: Callable[..., Any], skip: Collection[str] = ()) -> Form:
+def signature_form(function: Callable[..., Any], skip: frozenset[str] = frozenset()) -> Form:
     """The schema of a function's arguments object, and how that is read into keyword arguments."""
     forms, parameters = Forms(), inspect.signature(function).parameters.values()
     fields = {name: field for name, field in fields_of(function).items() if name not in skip}
-    form = forms.object(fields, closed=all(p.kind is not p.VAR_KEYWORD for p in parameters))
-    return Form(forms.finish(form.schema), form.read)
+    schema, read = forms.object(fields, closed=all(p.kind is not p.VAR_KEYWORD for p in parameters))
+    return Form(forms.finish(schema), read)
 
 
 class Form(NamedTuple):
@@ -745,23 +742,23 @@ class Forms:
     """Finds the forms of one schema. A class is written in place, or in `$defs` if it contains itself."""
 
     def __init__(self) -> None:
-        self.open: list[Any] = []  # the classes being written, outermost first
-        self.recursive: dict[Any, Form] = {}  # those met again inside themselves
+        self.records: dict[Any, Form] = {}  # the classes met; one that is being written is a $ref
+        self.met_again: set[Any] = set()
         self.definitions: Schema = {}
 
     def form(self, hint: Any) -> Form:
-        origin, args = get_origin(hint) or hint, get_args(hint)
-        if origin is Annotated:
-            form = self.form(args[0])
+        origin, args = types.NoneType if hint is None else get_origin(hint) or hint, get_args(hint)
+        if origin in (Annotated, Required, NotRequired):
+            schema, read = self.form(args[0])
             for note in args[1:]:
-                keywords = {"description": note} if isinstance(note, str) else note
-                if isinstance(keywords, dict):  # a note of another kind is meant for somebody else
-                    form = Form(form.schema | keywords, form.read)
-            return form
-        if origin in SIMPLE:
-            return SIMPLE[origin]
-        if origin in TEXT:
-            return Form({"type": "string"} | TEXT[origin][0], TEXT[origin][1])
+                if isinstance(note, (str, dict)):  # a note of another kind is meant for somebody else
+                    schema = schema | ({"description": note} if isinstance(note, str) else note)
+            return Form(schema, read)
+        if origin in (Any, object):
+            return Form({})
+        if origin in SCALARS:
+            schema, read, _ = SCALARS[origin]
+            return Form(dict(schema), read)
         if origin in (Union, types.UnionType):
             members = [self.form(arg) for arg in args]
             return Form({"anyOf": [m.schema for m in members]}, lambda value: self.read_union(value, members))
@@ -771,11 +768,10 @@ class Forms:
             values = [plain(choice) for choice in choices.values()]
             return Form(kind | {"enum": values}, lambda value: choices[identity(value)])
         if origin is tuple and args and args[-1] is not ...:
-            parts = [self.form(arg) for arg in args]
-            size = {"minItems": len(parts), "maxItems": len(parts)}
-            prefix = [part.schema for part in parts]
-            return Form({"type": "array", "prefixItems": prefix} | size, lambda value: tuple(
-                inside(i, part.read, item) for i, (part, item) in enumerate(zip(parts, value))))
+            parts, size = [self.form(arg) for arg in args], {"minItems": len(args), "maxItems": len(args)}
+            schema = {"type": "array", "prefixItems": [part.schema for part in parts], **size}
+            return Form(schema, lambda value: tuple(
+                inside(i, part.read, member) for i, (part, member) in enumerate(zip(parts, value))))
         if origin in (list, tuple, set, frozenset):
             item = self.form(args[0] if args else Any)
             unique = {"uniqueItems": True} if origin in (set, frozenset) else {}
@@ -796,41 +792,33 @@ class Forms:
 
     def read_union(self, value: Any, members: list[Form]) -> Any:
         for member in members:  # the first that fits is meant
-            try:
+            with contextlib.suppress(SchemaError):  # does not fit, or only seemed to: any string may be a date
                 check(value, self.finish(member.schema))
                 return inside("", member.read, value)
-            except SchemaError:  # does not fit, or only seemed to: any string may be a date
-                continue
         raise ValueError(f"{shown(value)} cannot be read as any of the types allowed")
 
     def record(self, record: Any) -> Form:
         """A dataclass, NamedTuple or TypedDict is an object with its fields."""
-        name = record.__name__
-        reference = Form({"$ref": f"#/$defs/{name}"}, lambda value: self.recursive[record].read(value))
-        if record in self.open or record in self.recursive:
-            self.recursive.setdefault(record, reference)
-            return reference
-        self.open.append(record)
+        if record in self.records:
+            self.met_again.add(record)
+            return self.records[record]
+        self.records[record] = Form({"$ref": f"#/$defs/{record.__name__}"}, lambda value: record(**read(value)))
         # A TypedDict may hold more than it names; a constructor refuses what it does not know.
         schema, read = self.object(fields_of(record), closed=not typing.is_typeddict(record))
-        self.open.pop()
-        form = Form(schema, lambda value: record(**read(value)))
-        if record not in self.recursive:
-            return form
-        self.recursive[record] = form
-        self.define(name, schema)
-        return reference
+        if record in self.met_again:  # inside itself
+            self.define(record.__name__, schema)
+        else:
+            self.records[record] = Form(schema, self.records[record].read)
+        return self.records[record]
 
     def object(self, fields: Fields, closed: bool) -> Form:
         forms = {name: self.form(hint) for name, (hint, _) in fields.items()}
-        schema: Schema = {"type": "object", "properties": {}}
+        properties = {name: dict(form.schema) for name, form in forms.items()}
         for name, (_, default) in fields.items():
-            schema["properties"][name] = property_schema = dict(forms[name].schema)
-            try:
-                property_schema["default"] = plain(default)
-            except (TypeError, ValueError):  # there is none, or none that JSON can say
-                pass
+            with contextlib.suppress(TypeError, ValueError):  # there is none, or none that JSON can say
+                properties[name]["default"] = plain(default)
         required = [name for name, (_, default) in fields.items() if default is inspect.Parameter.empty]
+        schema: Schema = {"type": "object", "properties": properties}
         schema |= {"required": required} if required else {}
         schema |= {"additionalProperties": False} if closed else {}
         return Form(schema, lambda value: {
@@ -843,13 +831,11 @@ class Forms:
 
     def finish(self, schema: Schema) -> Schema:
         """Add `$defs`. A $ref at the root becomes what it names: MCP wants `type: object` to stand there."""
-        if not self.definitions:
-            return dict(schema)
-        named: Schema = self.definitions.get(schema.get("$ref", "").removeprefix("#/$defs/"), {})
-        return named | {k: v for k, v in schema.items() if k != "$ref"} | {"$defs": self.definitions}
-
-
-Fields = dict[str, tuple[Any, Any]]  # name -> (hint, default); required if that is Parameter.empty
+        schema = dict(schema)
+        if self.definitions:
+            schema = self.definitions.get(schema.pop("$ref", "").removeprefix("#/$defs/"), {}) | schema
+            schema["$defs"] = self.definitions
+        return schema
 
 
 def fields_of(owner: Any) -> Fields:
@@ -863,7 +849,6 @@ def fields_of(owner: Any) -> Fields:
     for name, hint in hints.items():
         mark = get_origin(hint)  # asked first: __required_keys__ misses it where hints are kept as text
         required = mark is Required or (name in owner.__required_keys__ and mark is not NotRequired)
-        hint = get_args(hint)[0] if mark in (Required, NotRequired) else hint
         fields[name] = hint, inspect.Parameter.empty if required else ...  # `...`: it may be absent
     return fields
 
@@ -872,14 +857,9 @@ def plain(value: Any) -> Any:
     """[schema.round-trip] The inverse of `convert`: a Python value as JSON. TypeError or ValueError if JSON cannot."""
     if isinstance(value, Enum):
         return plain(value.value)
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} has no form in JSON")
-    for kind in (str, int, float):  # a value of a subclass becomes one of the type itself
-        if isinstance(value, kind):
-            return kind(value)
-    for kind, (_, _, write) in TEXT.items():
+    for kind, (_, _, write) in SCALARS.items():
         if isinstance(value, kind):
             return write(value)
     if hasattr(value, "model_dump"):
@@ -895,26 +875,27 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} has no form in JSON")
 
 
-# JSON has one kind of number: 3.0 may be an int, and 3 a float.
-SIMPLE: dict[Any, Form] = {
-    Any: Form({}), object: Form({}), None: Form({"type": "null"}), types.NoneType: Form({"type": "null"}),
-    int: Form({"type": "integer"}, int), float: Form({"type": "number"}, float),
-    bool: Form({"type": "boolean"}), str: Form({"type": "string"}),
-}  # fmt: skip
-# What JSON carries as a string: keywords, reader, writer. A datetime is a date, too, and so comes first.
-TEXT: dict[Any, tuple[Schema, Callable[[str], Any], Callable[[Any], str]]] = {
-    datetime: ({"format": "date-time"}, datetime.fromisoformat, datetime.isoformat),
-    date: ({"format": "date"}, date.fromisoformat, date.isoformat),
-    daytime: ({"format": "time"}, daytime.fromisoformat, daytime.isoformat),
-    UUID: ({"format": "uuid"}, UUID, str),
-    Path: ({}, Path, str),
-    bytes: ({"contentEncoding": "base64"}, lambda text: base64.b64decode(text, validate=True),
+# Schema, reader, writer. A bool is an int, too, and a datetime is a date: they come first. JSON has one kind of
+# number: 3.0 may be an int, and 3 a float. A value of a subclass is written as one of the type itself.
+SCALARS: dict[Any, tuple[Schema, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    str: ({"type": "string"}, str, str),
+    bool: ({"type": "boolean"}, bool, bool),
+    int: ({"type": "integer"}, int, int),
+    float: ({"type": "number"}, float, float),
+    types.NoneType: ({"type": "null"}, lambda value: None, lambda value: None),
+    datetime: ({"type": "string", "format": "date-time"}, datetime.fromisoformat, datetime.isoformat),
+    date: ({"type": "string", "format": "date"}, date.fromisoformat, date.isoformat),
+    daytime: ({"type": "string", "format": "time"}, daytime.fromisoformat, daytime.isoformat),
+    UUID: ({"type": "string", "format": "uuid"}, UUID, str),
+    Path: ({"type": "string"}, Path, str),
+    bytes: ({"type": "string", "contentEncoding": "base64"}, lambda text: base64.b64decode(text, validate=True),
             lambda value: base64.b64encode(value).decode()),
 }  # fmt: skip
 
-# Checking: a schema is a set of keywords, each a row of KEYWORDS below, and a value must satisfy them all.
+# Checking: a schema is a set of keywords, and a value must satisfy them all. An assertion judges the value;
+# an applicator names more schemas, for the value or its members. Each keyword is a row of a table below.
 
-MAX_DEPTH = 100  # schemas entered, one inside the other, at 5 Python frames each; Python stops at 1000
+MAX_DEPTH = 100  # schemas entered, one inside the other, at 7 Python frames or fewer each; Python stops at 1000
 
 
 def check(value: Any, schema: Any, path: str = "") -> None:
@@ -936,12 +917,20 @@ def check_at(value: Any, schema: Any, root: Any, depth: int) -> None:
     if kind is None:
         raise SchemaError("", f"a {type(value).__name__} is not a JSON value")
     for keyword, argument in schema.items():
-        row = KEYWORDS.get(keyword)  # [schema.unknown-keyword] is a remark
-        if row and row.kind in (kind, "any") and not row.rule(value, argument, at):
-            raise SchemaError("", f"expected {keyword} {json.dumps(argument)[:200]}, got {shown(value)}")
+        if keyword in ASSERTIONS:  # [schema.unknown-keyword] in neither table: a remark
+            subject, satisfied = ASSERTIONS[keyword]
+            if subject in (kind, "any") and not satisfied(value, argument, at):
+                raise SchemaError("", f"expected {keyword} {json.dumps(argument)[:200]}, got {shown(value)}")
+        elif keyword in APPLICATORS:
+            subject, apply = APPLICATORS[keyword]
+            for key, inner in apply(value, argument, at) if subject in (kind, "any") else ():
+                if key is None:
+                    at.enter(value, inner)
+                else:
+                    at.enter(value[key], inner, key)
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class Place:
     schema: Schema  # whose keywords are being asked
     root: Any  # the document, in which $ref looks
@@ -977,10 +966,6 @@ def identity(value: Any) -> Any:
     return value
 
 
-# A rule gets the value, the keyword's argument and the place. It is False if the value does not satisfy it,
-# or raises SchemaError where there is more to say. These are the longer ones.
-
-
 def check_type(value: Any, names: Any, at: Place) -> bool:
     kind, names = KINDS[type(value)], [names] if isinstance(names, str) else names
     if kind in names or ("integer" in names and kind == "number" and value % 1 == 0):  # [schema.integer]
@@ -999,10 +984,10 @@ def check_any_of(value: Any, schemas: list[Any], at: Place) -> bool:
 
 
 def check_one_of(value: Any, schemas: list[Any], at: Place) -> bool:
-    fitting = [schema for schema in schemas if at.fits(value, schema)]
-    if len(fitting) > 1:
-        raise SchemaError("", f"fits {len(fitting)} of the schemas in oneOf, and must fit one")
-    return check_any_of(value, fitting or schemas, at)  # if none, that says why
+    fitting = sum(at.fits(value, schema) for schema in schemas)
+    if fitting > 1:
+        raise SchemaError("", f"fits {fitting} of the schemas in oneOf, and must fit one")
+    return fitting == 1 or check_any_of(value, schemas, at)  # which says why
 
 
 def check_required(value: Schema, names: Iterable[str], at: Place) -> bool:
@@ -1012,32 +997,84 @@ def check_required(value: Schema, names: Iterable[str], at: Place) -> bool:
     return True
 
 
-def check_additional_properties(value: Schema, schema: Any, at: Place) -> bool:
+def additional(value: Schema, schema: Any, at: Place) -> Applied:
     named, patterns = at.schema.get("properties", {}), at.schema.get("patternProperties", {})
-    rest = [name for name in value if name not in named and not any(re.search(p, name) for p in patterns)]
-    return all(at.enter(value[name], schema, name) for name in rest)
+    return [(name, schema) for name in value if name not in named and not any(re.search(p, name) for p in patterns)]
+
+
+def unevaluated(value: Any, schema: Any, at: Place) -> Applied:
+    others = {k: v for k, v in at.schema.items() if k not in ("unevaluatedProperties", "unevaluatedItems")}
+    judged = judged_by(others, value, at)
+    return [(key, schema) for key in (value if isinstance(value, dict) else range(len(value))) if key not in judged]
 
 
 def judged_by(schema: Any, value: Any, at: Place) -> set[Any]:
-    """What `unevaluated...` leaves alone: the keys that this schema, or one that fits at the same place, has judged.
-    Those are checked once more to find out, which costs only the schemas that ask for it."""
+    """The members that a schema has a say on, by itself or through the schemas that the same value fits."""
     if isinstance(schema, bool):
         return set()
-    get, keys = schema.get, value if isinstance(value, dict) else range(len(value))
-    alone = ["additionalProperties", "unevaluatedProperties"] if isinstance(value, dict) else ["items", "unevaluatedItems"]
-    if any(keyword in schema for keyword in alone[: 1 if schema is at.schema else 2]):
-        return set(keys)
-    same = [*get("allOf", []), *get("anyOf", []), *get("oneOf", []), get("if", False)]
-    same.append(get("then" if at.fits(value, same[-1]) else "else", True))
-    same.append(resolve(schema["$ref"], at.root) if "$ref" in schema else True)
-    if isinstance(value, dict):
-        same += [inner for name, inner in get("dependentSchemas", {}).items() if name in value]
-        patterns = get("patternProperties", {})
-        seen = {name for name in value if name in get("properties", {}) or any(re.search(p, name) for p in patterns)}
-    else:
-        fitting = {i for i in keys if at.fits(value[i], get("contains", False))}
-        seen = fitting.union(range(len(get("prefixItems", []))))
-    return seen.union(*(judged_by(inner, value, at) for inner in same if at.fits(value, inner)))
+    contained, at = schema.get("contains", False), Place(schema, at.root, at.depth + 1)
+    judged = {i for i, item in enumerate(value) if at.fits(item, contained)} if isinstance(value, list) else set()
+    asked = [*schema.get("anyOf", []), *schema.get("oneOf", []), schema.get("if", False)]
+    same = [inner for inner in asked if at.fits(value, inner)]
+    for keyword in schema.keys() & APPLICATORS.keys():
+        subject, apply = APPLICATORS[keyword]
+        for key, inner in apply(value, schema[keyword], at) if subject in (KINDS[type(value)], "any") else ():
+            same += [inner] if key is None else []
+            judged.add(key)
+    return judged.union(*(judged_by(inner, value, at) for inner in same))
+
+
+KINDS = {dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean",
+         types.NoneType: "null"}  # fmt: skip
+Rule = Callable[[Any, Any, Place], bool]
+at_least: Rule = lambda value, least, at: len(value) >= least
+at_most: Rule = lambda value, most, at: len(value) <= most
+# Each row: the kind of values that it speaks about (all others satisfy it), and a rule for value, argument and
+# place. It is False if the value does not satisfy it, or raises SchemaError where there is more to say.
+ASSERTIONS: dict[str, tuple[str, Rule]] = {
+    "type": ("any", check_type),
+    "enum": ("any", lambda value, choices, at: identity(value) in map(identity, choices)),
+    "const": ("any", lambda value, constant, at: identity(value) == identity(constant)),
+    "anyOf": ("any", check_any_of),
+    "oneOf": ("any", check_one_of),
+    "not": ("any", lambda value, schema, at: not at.fits(value, schema)),
+    "required": ("object", check_required),
+    "dependentRequired": ("object", lambda value, needs, at:
+        all(check_required(value, needs[name], at) for name in needs if name in value)),
+    "propertyNames": ("object", lambda value, schema, at: all(at.enter(name, schema, name) for name in value)),
+    "minProperties": ("object", at_least), "maxProperties": ("object", at_most),
+    "minItems": ("array", at_least), "maxItems": ("array", at_most),
+    "minLength": ("string", at_least), "maxLength": ("string", at_most),
+    "contains": ("array", lambda value, schema, at: at.schema.get("minContains", 1)
+        <= sum(at.fits(item, schema) for item in value) <= at.schema.get("maxContains", len(value))),
+    "uniqueItems": ("array", lambda value, wanted, at: not wanted or len(set(map(identity, value))) == len(value)),
+    "minimum": ("number", lambda value, least, at: value >= least),
+    "maximum": ("number", lambda value, most, at: value <= most),
+    "exclusiveMinimum": ("number", lambda value, below, at: value > below),
+    "exclusiveMaximum": ("number", lambda value, above, at: value < above),
+    # By their digits: 0.3 is a multiple of 0.1.
+    "multipleOf": ("number", lambda value, step, at: Fraction(str(value)) % Fraction(str(step)) == 0),
+    "pattern": ("string", lambda value, pattern, at: re.search(pattern, value) is not None),
+}  # fmt: skip
+Applied = Iterable[tuple[Any, Any]]  # key of a member, or None for the value itself; the schema it must satisfy
+APPLICATORS: dict[str, tuple[str, Callable[[Any, Any, Place], Applied]]] = {
+    "$ref": ("any", lambda value, reference, at: [(None, resolve(reference, at.root))]),
+    "allOf": ("any", lambda value, schemas, at: [(None, schema) for schema in schemas]),
+    "if": ("any", lambda value, schema, at: [
+        (None, at.schema.get("then" if at.fits(value, schema) else "else", True))]),
+    "dependentSchemas": ("object", lambda value, schemas, at: [
+        (None, schemas[name]) for name in schemas if name in value]),
+    "properties": ("object", lambda value, schemas, at: [
+        (name, schemas[name]) for name in schemas if name in value]),
+    "patternProperties": ("object", lambda value, schemas, at: [
+        (name, schemas[pattern]) for pattern in schemas for name in value if re.search(pattern, name)]),
+    "additionalProperties": ("object", additional),
+    "prefixItems": ("array", lambda value, schemas, at: enumerate(schemas[: len(value)])),
+    "items": ("array", lambda value, schema, at: [
+        (i, schema) for i in range(len(at.schema.get("prefixItems", [])), len(value))]),
+    "unevaluatedProperties": ("object", unevaluated),
+    "unevaluatedItems": ("array", unevaluated),
+}  # fmt: skip
 
 
 def resolve(reference: str, root: Any) -> Any:
@@ -1046,15 +1083,14 @@ def resolve(reference: str, root: Any) -> Any:
     if document not in ("", root.get("$id")):  # [schema.no-fetch]
         raise ValueError(f"{reference!r} is outside of this schema, and nothing is fetched")
     target = root
-    if not fragment.startswith("/"):
-        anchors = (inner for _, inner in schemas_in(root, "") if fragment in ("", inner.get("$anchor")))
-        target = next(anchors, None)  # for '#' the first, which is the root
-    for token in fragment.split("/")[1:]:
-        token = token.replace("~1", "/").replace("~0", "~")
-        try:
-            target = target[int(token)] if isinstance(target, list) else target[token]
-        except (LookupError, TypeError, ValueError):  # no such member; not a container; not an index
-            target = None
+    if fragment and fragment[0] != "/":
+        target = next((inner for _, inner in schemas_in(root, "") if inner.get("$anchor") == fragment), None)
+    try:
+        for token in fragment.split("/")[1:]:
+            token = token.replace("~1", "/").replace("~0", "~")
+            target = target[int(token) if isinstance(target, list) else token]
+    except (LookupError, TypeError, ValueError):  # no such member; not a container; not an index
+        target = None
     if type(target) not in (dict, bool):
         raise ValueError(f"{reference!r} names no schema in this document")
     return target
@@ -1063,20 +1099,13 @@ def resolve(reference: str, root: Any) -> Any:
 def check_schema(schema: Any, path: str = "schema") -> None:
     """Raise SchemaError, naming the place, if `check` could not work with a schema. For registration."""
     check(schema, SCHEMA, path)
-    # 1. Each argument has its form. A schema comes before the schemas inside it, which can then be walked.
     for place, inner in schemas_in(schema, path):
-        for keyword in [keyword for keyword in inner if keyword in KEYWORDS]:
-            check(inner[keyword], KEYWORDS[keyword].argument, f"{place}.{keyword}")
         for keyword in inner.keys() & (NOT_SUPPORTED if inner is schema else NOT_SUPPORTED | {"$id"}):
             raise SchemaError(f"{place}.{keyword}", "is not supported")  # [schema.refused-by-name]
-    # 2. Each reference leads somewhere, and each pattern compiles.
     for place, inner in schemas_in(schema, path):
-        try:
-            for pattern in [*inner.get("patternProperties", []), inner.get("pattern", "")]:
-                re.compile(pattern)
-            resolve(inner.get("$ref", "#"), schema)
-        except (ValueError, re.error) as error:
-            raise SchemaError(place, str(error)) from error
+        for pattern in [*inner.get("patternProperties", []), inner.get("pattern", "")]:
+            inside(place, re.compile, pattern)
+        inside(place, resolve, inner.get("$ref", "#"), schema)
 
 
 def schemas_in(schema: Any, path: str) -> Iterator[tuple[str, Schema]]:
@@ -1084,97 +1113,42 @@ def schemas_in(schema: Any, path: str) -> Iterator[tuple[str, Schema]]:
     if isinstance(schema, bool):
         return
     yield path, schema
-    for keyword in [keyword for keyword in schema if keyword in KEYWORDS]:
-        form, argument = KEYWORDS[keyword].argument, schema[keyword]
+    for keyword, argument in schema.items():
+        form, place = ARGUMENTS.get(keyword), f"{path}.{keyword}"
         if form is SCHEMA:
-            yield from schemas_in(argument, f"{path}.{keyword}")
+            yield from schemas_in(argument, place)
         elif form is SCHEMAS or form is SCHEMA_MAP:
-            for key, inner in (dict(enumerate(argument)) if form is SCHEMAS else argument).items():
-                yield from schemas_in(inner, f"{path}.{keyword}.{key}")
+            for key, inner in enumerate(argument) if form is SCHEMAS else argument.items():
+                yield from schemas_in(inner, f"{place}.{key}")
 
 
-class Keyword(NamedTuple):
-    kind: str  # of the values it speaks about; all others satisfy it
-    argument: Schema  # what may stand beside it in a schema; `check_schema` has the checker check it
-    rule: Callable[[Any, Any, Place], bool] = lambda value, argument, at: True
-
-
-KINDS = {dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean",
-         types.NoneType: "null"}  # fmt: skip
 # These demand something, so they are not passed over as other unknown keywords are, which are remarks.
 NOT_SUPPORTED = {"$dynamicRef", "$recursiveRef", "dependencies"}
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-TEXTUAL, NUMBER, COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer", "minimum": 0}
+# What may stand beside a keyword, as a schema of schemas: the checker checks these, too.
 SCHEMA: Schema = {"type": ["object", "boolean"]}
 SCHEMAS: Schema = {"type": "array", "items": SCHEMA, "minItems": 1}
 SCHEMA_MAP: Schema = {"type": "object", "additionalProperties": SCHEMA}
-NAMES: Schema = {"type": "array", "items": TEXTUAL}
-NAMES_MAP: Schema = {"type": "object", "additionalProperties": NAMES}
+NAMES: Schema = {"type": "array", "items": {"type": "string"}}
 TYPE: Schema = {"enum": [*KINDS.values(), "integer"]}
-KEYWORDS = {
-    "type": Keyword("any", {"anyOf": [TYPE, {"type": "array", "items": TYPE}]}, check_type),
-    "enum": Keyword("any", {"type": "array"}, lambda value, choices, at:
-        identity(value) in map(identity, choices)),
-    "const": Keyword("any", {}, lambda value, constant, at: identity(value) == identity(constant)),
-    "$ref": Keyword("any", TEXTUAL, lambda value, reference, at:
-        at.enter(value, resolve(reference, at.root))),
-    "allOf": Keyword("any", SCHEMAS, lambda value, schemas, at:
-        all(at.enter(value, schema) for schema in schemas)),
-    "anyOf": Keyword("any", SCHEMAS, check_any_of),
-    "oneOf": Keyword("any", SCHEMAS, check_one_of),
-    "not": Keyword("any", SCHEMA, lambda value, schema, at: not at.fits(value, schema)),
-    "if": Keyword("any", SCHEMA, lambda value, schema, at: at.enter(
-        value, at.schema.get("then" if at.fits(value, schema) else "else", True))),
-    "then": Keyword("any", SCHEMA),
-    "else": Keyword("any", SCHEMA),
-    "required": Keyword("object", NAMES, check_required),
-    "properties": Keyword("object", SCHEMA_MAP, lambda value, schemas, at: all(
-        at.enter(value[name], schemas[name], name) for name in schemas if name in value)),
-    "patternProperties": Keyword("object", SCHEMA_MAP, lambda value, schemas, at: all(
-        at.enter(value[name], schemas[p], name) for p in schemas for name in value if re.search(p, name))),
-    "additionalProperties": Keyword("object", SCHEMA, check_additional_properties),
-    "propertyNames": Keyword("object", SCHEMA, lambda value, schema, at: all(
-        at.enter(name, schema, name) for name in value)),
-    "dependentRequired": Keyword("object", NAMES_MAP, lambda value, needs, at: all(
-        check_required(value, needs[name], at) for name in needs if name in value)),
-    "dependentSchemas": Keyword("object", SCHEMA_MAP, lambda value, schemas, at: all(
-        at.enter(value, schemas[name]) for name in schemas if name in value)),
-    "minProperties": Keyword("object", COUNT, lambda value, least, at: len(value) >= least),
-    "maxProperties": Keyword("object", COUNT, lambda value, most, at: len(value) <= most),
-    "prefixItems": Keyword("array", SCHEMAS, lambda value, schemas, at: all(
-        at.enter(value[i], schema, i) for i, schema in enumerate(schemas[: len(value)]))),
-    "items": Keyword("array", SCHEMA, lambda value, schema, at: all(
-        at.enter(value[i], schema, i) for i in range(len(at.schema.get("prefixItems", [])), len(value)))),
-    "contains": Keyword("array", SCHEMA, lambda value, schema, at:
-        at.schema.get("minContains", 1)
-        <= sum(at.fits(item, schema) for item in value)
-        <= at.schema.get("maxContains", len(value))),
-    "minContains": Keyword("array", COUNT),
-    "maxContains": Keyword("array", COUNT),
-    "minItems": Keyword("array", COUNT, lambda value, least, at: len(value) >= least),
-    "maxItems": Keyword("array", COUNT, lambda value, most, at: len(value) <= most),
-    "uniqueItems": Keyword("array", {"type": "boolean"}, lambda value, wanted, at:
-        not wanted or len(set(map(identity, value))) == len(value)),
-    "minimum": Keyword("number", NUMBER, lambda value, least, at: value >= least),
-    "maximum": Keyword("number", NUMBER, lambda value, most, at: value <= most),
-    "exclusiveMinimum": Keyword("number", NUMBER, lambda value, below, at: value > below),
-    "exclusiveMaximum": Keyword("number", NUMBER, lambda value, above, at: value < above),
-    "multipleOf": Keyword("number", {"type": "number", "exclusiveMinimum": 0}, lambda value, step, at:
-        Fraction(str(value)) % Fraction(str(step)) == 0),  # by their digits: 0.3 is a multiple of 0.1
-    "minLength": Keyword("string", COUNT, lambda value, least, at: len(value) >= least),
-    "maxLength": Keyword("string", COUNT, lambda value, most, at: len(value) <= most),
-    "pattern": Keyword("string", TEXTUAL, lambda value, pattern, at: bool(re.search(pattern, value))),
-    "unevaluatedProperties": Keyword("object", SCHEMA, lambda value, schema, at: all(
-        at.enter(value[name], schema, name) for name in value.keys() - judged_by(at.schema, value, at))),
-    "unevaluatedItems": Keyword("array", SCHEMA, lambda value, schema, at: all(
-        at.enter(value[i], schema, i) for i in set(range(len(value))) - judged_by(at.schema, value, at))),
+TEXT, NUMBER, COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer", "minimum": 0}
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ARGUMENTS: dict[str, Schema] = {
+    **dict.fromkeys("not if then else items contains additionalProperties propertyNames".split(), SCHEMA),
+    **dict.fromkeys("unevaluatedItems unevaluatedProperties".split(), SCHEMA),
+    **dict.fromkeys("allOf anyOf oneOf prefixItems".split(), SCHEMAS),
+    # `definitions` is the name of `$defs` in older drafts, still written by many tools.
+    **dict.fromkeys("properties patternProperties dependentSchemas $defs definitions".split(), SCHEMA_MAP),
+    **dict.fromkeys("minLength maxLength minItems maxItems minContains maxContains".split(), COUNT),
+    **dict.fromkeys("minProperties maxProperties".split(), COUNT),
+    **dict.fromkeys("minimum maximum exclusiveMinimum exclusiveMaximum".split(), NUMBER),
+    **dict.fromkeys("pattern $ref $id $anchor".split(), TEXT),
+    "type": {"anyOf": [TYPE, {"type": "array", "items": TYPE}]}, "enum": {"type": "array"}, "const": {},
+    "multipleOf": NUMBER | {"exclusiveMinimum": 0}, "uniqueItems": {"type": "boolean"},
+    "required": NAMES, "dependentRequired": {"type": "object", "additionalProperties": NAMES},
     # [schema.support-2020-12] [schema.validate-by-dialect] [schema.unsupported-dialect] Others are refused by name.
-    "$schema": Keyword("any", {"enum": [DIALECT, DIALECT + "#"]}),
-    "$defs": Keyword("any", SCHEMA_MAP),
-    "definitions": Keyword("any", SCHEMA_MAP),  # its name in older drafts, still written by many tools
-    "$id": Keyword("any", TEXTUAL),
-    "$anchor": Keyword("any", TEXTUAL),
+    "$schema": {"enum": [DIALECT, DIALECT + "#"]},
 }  # fmt: skip
+SCHEMA["properties"] = ARGUMENTS  # and so a schema is checked with all that is inside it
 
 
 # ---- 7 Context ---------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from streamhttp_mcp import (
     plain,
     schema_of,
     signature_form,
-    signature_schema,
 )
 
 
@@ -162,7 +161,7 @@ def test_a_signature_becomes_the_schema_of_its_arguments() -> None:
         path: str, ctx: Any, anything, *rest: int, depth: Annotated[int, "How deep"] = 1
     ) -> None: ...
 
-    assert signature_schema(analyze, {"ctx"}) == {
+    assert signature_form(analyze, {"ctx"}).schema == {
         "type": "object",
         "properties": {"path": STRING, "anything": {}, "depth": INTEGER | {"description": "How deep",
          "default": 1}},
@@ -172,12 +171,12 @@ def test_a_signature_becomes_the_schema_of_its_arguments() -> None:
 
 
 def test_a_signature_with_keyword_arguments_accepts_any_name() -> None:
-    assert signature_schema(lambda **more: None) == {"type": "object", "properties": {}}
+    assert signature_form(lambda **more: None).schema == {"type": "object", "properties": {}}
 
 
 def test_a_signature_without_parameters_requires_nothing_and_accepts_nothing() -> None:
     closed = {"type": "object", "properties": {}, "additionalProperties": False}
-    assert signature_schema(lambda: None) == closed
+    assert signature_form(lambda: None).schema == closed
 
 
 def test_arguments_are_read_as_the_signature_hints() -> None:

@@ -28,14 +28,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import codecs
 import concurrent.futures
 import contextlib
 import contextvars
 import dataclasses
 import functools
 import inspect
-import io
 import itertools
 import json
 import logging
@@ -2798,21 +2796,13 @@ class MCPServer(Catalog):
 # a pure function from text to numbers, then the one door to the disk (`find_document`), then the server,
 # each feature put to one real use, then `main`. Whatever a client sends, nothing outside the folder is read.
 
-STOP_WORDS = frozenset(  # two letters or fewer never count
-    "all also and any are been but can for from had has have her his how into its more not one our out she"
-    " than that the their them then there these they this was were what when which who will with you".split())
-WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")  # don't, well-known; a run of Chinese counts as one word
-# A sentence ends at a full stop and a space where no small letter follows ("e.g. this", but alas "Dr. Who"),
-# at a blank line, and before a line that opens a heading, a quotation, a table row or a list item.
-SENTENCE_END = re.compile(
-    r"(?<=[.!?])[\"')]*\s++(?![a-z])|(?<=[\u3002\uff01\uff1f])|\n\s*\n|\n(?=[ \t]*[#>|*+-])")
-# 64 K letters at a time, up to a blank line so that no sentence is cut; else to a space; else anywhere.
-PIECE = re.compile(r"(?s).{1,65536}\Z|.{0,65534}\n\n|.{0,65535}\s|.{1,65536}")
-ATX_HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t](.*))?$")  # CommonMark's words, these four
-SETEXT_UNDERLINE = re.compile(r" {0,3}(?:=+|-+)[ \t]*$")
-CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
-PARAGRAPH = re.compile(r" {0,3}(?![#>|]|[*+-][ \t]|\d+[.)][ \t])\S")
-PYTHON_NAME = re.compile(r"(?m)^[ \t]*(?:async[ \t]+def|def|class)[ \t]+(\w+)")
+STOP_WORDS = frozenset("""all also and any are been but can for from had has have her his how into its more not one our
+    she than that the their them then there these they this was were what when which who will with you""".split())
+WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")  # don't, well-known
+# From a letter to a full stop and a space (alas, "e.g. this" is two), or to an empty line or one with a Markdown mark.
+SENTENCE = re.compile(r"(?s)\w.*?(?:[.!?](?=\s)|(?=\n[ \t]*[\n#>|*+-])|\Z)")
+CODE_BLOCK = re.compile(r"(?ms)^```.*?(?:^```|\Z)")
+HEADING = re.compile(r"(?m)^#{1,6} +(.{1,200})")
 
 
 @dataclass
@@ -2820,73 +2810,36 @@ class Report:
     """What `analyze_document` tells. Its hints become the tool's output schema, descriptions and all."""
 
     path: str
-    size: Annotated[int, "bytes of text"]
     words: int
     sentences: int
     reading_minutes: Annotated[float, "minutes to read it at 200 words a minute"]
-    headings: Annotated[list[str], "the first 100 headings; in Python files, class and function names"]
+    headings: Annotated[list[str], "the first 100 headings of a Markdown file"]
     frequent_terms: Annotated[dict[str, int], "the 10 most frequent terms: term -> times used"]
     longest_sentences: Annotated[list[str], "the 3 longest, each cut at 300 characters"]
 
 
-def analyze(path: str, text: str, tell: Callable[[int, int], object] = lambda done, size: None) -> Report:
-    """The report on a text; `tell(bytes done, bytes in all)` is called after each piece of it."""
-    report = Report(path, len(text.encode()), 0, 0, 0.0, [], {}, [])
-    terms: Counter[str] = Counter()
-    done = 0
-    for match in PIECE.finditer(text):
-        piece = match[0]
-        words, sentences = WORD.findall(piece), split_sentences(piece)
-        report.words += len(words)
-        report.sentences += len(sentences)
-        report.longest_sentences = sorted(report.longest_sentences + sentences, key=len, reverse=True)[:3]
-        terms.update(word.casefold() for word in words)
-        done += len(piece.encode())
-        tell(done, report.size)
-    report.reading_minutes = round(report.words / 200, 1)
-    report.headings = list(itertools.islice(find_headings(text, Path(path).suffix), 100))
-    for term in [t for t in terms if len(t) < 3 or t in STOP_WORDS or t.isdigit()]:
-        del terms[term]
-    report.frequent_terms = dict(terms.most_common(10))
-    report.longest_sentences = [sentence[:300] for sentence in report.longest_sentences]
-    return report
-
-
-def split_sentences(text: str) -> list[str]:
-    """'One. Two\\nlines!' -> ['One.', 'Two lines!']; what has no word in it is no sentence."""
-    return [" ".join(part.split()) for part in SENTENCE_END.split(text) if WORD.search(part)]
-
-
-def find_headings(text: str, suffix: str) -> Iterator[str]:
-    """'# Hi #' -> 'Hi': the headings of Markdown and plain text, or the names that a Python file defines."""
-    if suffix == ".py":
-        yield from (match[1] for match in PYTHON_NAME.finditer(text))
-    if suffix.lower() not in (".md", ".markdown", ".txt", ""):  # elsewhere a # opens a comment
-        return
-    open_fence = above = ""  # the fence we are inside; the line above, if it belongs to a paragraph
-    for line in io.StringIO(text):  # a line at a time; splitlines() would hold up every thread
-        fence = CODE_FENCE.match(line)
-        if open_fence:
-            if fence and fence[1].startswith(open_fence) and not fence[2].strip():  # as long, and bare
-                open_fence = ""
-        elif fence:
-            open_fence = fence[1]
-        elif heading := ATX_HEADING.match(line):
-            title = (heading[1] or "")[:200].strip()
-            yield re.sub(r"(?:^|(?<=[ \t]))#+$", "", title).strip()  # of 'Hi ##', but not of 'C#'
-        elif above and SETEXT_UNDERLINE.match(line):
-            yield above.strip()[:200]
-            line = ""  # an underline is nobody's paragraph
-        above = line if not (open_fence or fence) and PARAGRAPH.match(line) else ""
+def analyze(path: str, text: str, tell: Callable[[int, int], object] = lambda done, total: None) -> Report:
+    """The report on a text; `tell(sentences done, sentences in all)` is called after each tenth of them."""
+    sentences = [" ".join(match[0].split()) for match in SENTENCE.finditer(text)]
+    tenth = max(1, len(sentences) // 10)
+    words, terms = 0, Counter[str]()
+    for done, sentence in enumerate(sentences, 1):
+        found = WORD.findall(sentence.casefold())
+        words += len(found)
+        terms.update(word for word in found if len(word) > 2 and word not in STOP_WORDS)
+        if done % tenth == 0 or done == len(sentences):
+            tell(done, len(sentences))
+    headings = HEADING.findall(CODE_BLOCK.sub("", text))[:100] if path.endswith(".md") else []
+    longest = [sentence[:300] for sentence in sorted(sentences, key=len, reverse=True)[:3]]
+    return Report(path, words, len(sentences), round(words / 200, 1), headings, dict(terms.most_common(10)), longest)
 
 
 # A path is plain names with / between them. Refused by its spelling: control characters, half surrogates,
 # the Windows separator and drive mark; an empty name (`/etc`, `a//b`); a dot in front (`..`, `.git`).
 # `~` and `%2e` are only letters here. The rest is resolved, links and all, and must then be below the root.
 UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:\ud800-\udfff]")
-MAX_DOCUMENT = 16 * 1024 * 1024  # bytes; a long novel is 3 MiB
+MAX_DOCUMENT = 4 * 1024 * 1024  # characters; a long novel has 3 million
 MAX_LISTED = 200  # documents listed at start-up; the template reaches the others
-MAX_VISITED = 10_000  # files looked at to find those, as the folder may be a whole disk
 
 
 def find_document(root: Path, path: str) -> Path:
@@ -2907,50 +2860,34 @@ def find_document(root: Path, path: str) -> Path:
 
 
 def read_document(root: Path, path: str) -> str:
-    """The text of a document, its lines ended by '\\n'. Raises ToolError if absent, too large or not text."""
+    """The text of a document. Raises ToolError if it is absent, not text, or too long."""
     try:
-        with find_document(root, path).open("rb") as file:
-            data = file.read(MAX_DOCUMENT + 1)  # the limit holds while reading: a log grows meanwhile
-    except OSError as error:  # no permission; str(error) would show the real path
-        raise ToolError(f"cannot read {path!r}: {error.strerror}") from None
-    if len(data) > MAX_DOCUMENT:
-        raise ToolError(f"{path!r} is larger than {MAX_DOCUMENT // 1024**2} MiB")
-    if (nul := data.find(0)) >= 0:
-        raise ToolError(f"{path!r} is not text: it has a NUL byte at offset {nul}")
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ToolError(f"{path!r} is not UTF-8 text: {error.reason} at offset {error.start}") from None
+        with find_document(root, path).open(encoding="utf-8-sig") as file:
+            text = file.read(MAX_DOCUMENT + 1)  # the limit holds while reading: a log grows meanwhile
+    except (OSError, UnicodeDecodeError):  # whose text might show the real path
+        raise ToolError(f"cannot read {path!r}: it is not UTF-8 text, or access is denied") from None
+    if len(text) > MAX_DOCUMENT:
+        raise ToolError(f"{path!r} is longer than {MAX_DOCUMENT:,} characters")
+    return text
 
 
-def list_documents(root: Path) -> Iterator[tuple[str, int]]:
-    """(path, bytes) of what can be read below `root`, by name; nothing hidden, binary, large or empty."""
-    visited = 0
-    for folder, folders, files in os.walk(root):  # which does not follow links to folders
+def list_documents(root: Path) -> Iterator[str]:
+    """The paths of what can be read below `root`, by name; nothing hidden, nothing binary."""
+    for folder, folders, files in itertools.islice(os.walk(root), 1000):  # the folder may be a whole disk
         folders[:] = sorted(name for name in folders if name[0] != "." and name != "node_modules")
-        visited += len(files)
-        for name in sorted(files) if visited <= MAX_VISITED else []:
+        for name in sorted(files)[:1000]:
             path = Path(folder, name).relative_to(root).as_posix()
-            try:
-                with find_document(root, path).open("rb") as file:
-                    size, start = os.fstat(file.fileno()).st_size, file.read(4096)
-                codecs.getincrementaldecoder("utf-8")().decode(start)  # incremental: the end may cut a letter
-            except (ToolError, OSError, UnicodeDecodeError):  # what could not be read is not listed
-                continue
-            if 0 < size <= MAX_DOCUMENT and b"\0" not in start:
-                yield path, size
+            with contextlib.suppress(ToolError):  # what cannot be read is not listed
+                read_document(root, path)
+                yield path
 
 
-MIME_TYPES = {".md": "text/markdown", ".markdown": "text/markdown", ".html": "text/html", ".csv": "text/csv",
-              ".js": "text/javascript", ".json": "application/json", ".py": "text/x-python"}
 DocumentPath = Annotated[str, "Path of a document, relative to the served folder, with / between the names"]
 Domain = Literal["Finance", "Healthcare", "E-commerce", "Other"]
 
 
 @dataclass
-class DomainForm:
-    """The form that `intelligent_analysis` shows to the user: one field, four choices."""
-
+class DomainForm:  # one field, four choices
     domain: Annotated[Domain, "The domain this document is from"]
 
 
@@ -2962,91 +2899,64 @@ def document_analyzer(root: Path, **settings: Any) -> MCPServer:
     # A plain `def` runs in a worker thread, so a large file holds up nobody; `ctx.wait` reaches back.
     @mcp.tool(annotations={"readOnlyHint": True})
     def analyze_document(path: DocumentPath, ctx: Context) -> Report:
-        """Count a document's words and sentences, find its headings and frequent terms; progress in bytes."""
-        return analyze(path, read_document(root, path), lambda done, size: ctx.wait(
-            ctx.report_progress(done, size, f"Analyzed {done:,} of {size:,} bytes of {path}")))
+        """Count a document's words and sentences, find its headings, frequent terms and longest sentences."""
+        return analyze(path, read_document(root, path), lambda done, total: ctx.wait(
+            ctx.report_progress(done, total, f"Analyzed {done:,} of {total:,} sentences of {path}")))
 
     @mcp.tool()
-    async def long_running_operation(data: str, ctx: Context, delay: Annotated[
-            float, {"description": "Seconds each batch takes", "minimum": 0, "maximum": 60}] = 1.0) -> str:
+    async def long_running_operation(data: str, ctx: Context) -> str:
         """Process data in five batches and report progress after each."""
         for batch in range(1, 6):
-            await asyncio.sleep(delay)  # the work would be here
+            await asyncio.sleep(1)  # the work would be here
             await ctx.report_progress(batch, 5, f"Processing batch {batch}/5...")
         return f"Completed processing {data}"
 
-    # Ask first, act after: the answer of a 2026-07-28 client comes in a new call, which starts at the top.
+    # Ask first, act after: a question may end the call and start it again from the top.
     @mcp.tool(annotations={"readOnlyHint": True})
-    async def intelligent_analysis(path: DocumentPath, ctx: Context, domain: Annotated[
-            Domain | None, "Where the document is from; when left out, the user is asked"] = None) -> str:
-        """Analyze a document for a domain, with a summary by the client's model if it has one."""
+    async def intelligent_analysis(path: DocumentPath, ctx: Context, domain: Domain | None = None) -> str:
+        """Analyze a document for its domain, which the user is asked for if it is not given, and summarize it."""
         text = await asyncio.to_thread(read_document, root, path)  # a wrong path bothers nobody
-        modes = ctx.client_capabilities.get("elicitation")
-        if domain is None and modes is not None and (not modes or "form" in modes):  # {} means forms
-            answer = await ctx.elicit(f"What domain is {path} from?", DomainForm)
-            if answer.action == "cancel":
-                return f"Nothing was analyzed: the question about {path} was dismissed."
-            if answer.action == "accept":  # "decline" is an answer too: go on without
-                domain = answer.data.domain
-        summary = "none, this client offers no model"
-        if "sampling" in ctx.client_capabilities:  # deprecated in 2026-07-28, and spoken there still
-            request = f"Summarize in three sentences. Domain: {domain or 'unknown'}.\n\n{text[:20_000]}"
-            try:
-                summary = text_of(await ctx.sample(request, max_tokens=400))
-            except RPCError as error:  # the user said no
-                summary = f"none, {error}"
+        if domain is None:
+            with contextlib.suppress(ToolError):  # the client has no forms: go on without
+                answer = await ctx.elicit(f"What domain is {path} from?", DomainForm)
+                domain = answer.data.domain if answer.action == "accept" else None
+        try:
+            summary = text_of(await ctx.sample(
+                f"Summarize in three sentences. Domain: {domain or 'unknown'}.\n\n{text[:20_000]}", max_tokens=400))
+        except ToolError as error:  # the client offers no model, or its user said no
+            summary = f"none, {error}"
         report = await asyncio.to_thread(analyze, path, text)
-        return (f"{path}: {report.words:,} words, {report.reading_minutes} minutes to read.\n"
-                f"Domain: {domain or 'not given'}.\n"
+        return (f"{path}: {report.words:,} words. Domain: {domain or 'not given'}.\n"
                 f"Frequent terms: {', '.join(report.frequent_terms) or 'none'}.\nSummary: {summary}")
 
-    def link(path: str) -> tuple[str, str]:  # 'my notes.md' -> 'doc://my%20notes.md', 'text/markdown'
-        return "doc://" + quote(path), MIME_TYPES.get(Path(path).suffix.lower(), "text/plain")
-
-    def read(path: str) -> dict[str, Any]:
-        uri, mime_type = link(path)
-        return {"uri": uri, "mimeType": mime_type, "text": read_document(root, path)}
-
-    @mcp.resource("doc://{+path}", name="document")  # with the + a variable may contain a /
-    def document(path: str) -> dict[str, Any]:
+    @mcp.resource("doc://{+path}", mime_type="text/plain")  # with the + a variable may contain a /
+    def document(path: str) -> str:
         """Any document of the served folder."""
-        return read(path)
+        return read_document(root, path)
 
-    def list_resource(path: str, size: int) -> None:  # a function of its own: each handler keeps its path
-        uri, mime_type = link(path)
-        mcp.add_resource(lambda: read(path), uri, name=path, mime_type=mime_type, size=size)
-
-    listed = dict(itertools.islice(list_documents(root), MAX_LISTED))
-    for path, size in listed.items():
-        list_resource(path, size)
+    listed = list(itertools.islice(list_documents(root), MAX_LISTED))
+    for path in listed:
+        mcp.add_resource(lambda path=path: document(path), "doc://" + quote(path), name=path, mime_type="text/plain")
 
     @mcp.prompt()
-    def review_document(path: DocumentPath) -> list[dict[str, Any]]:
+    def review_document(path: DocumentPath) -> str:
         """Ask for a review of a document, which comes with the question."""
-        return [user(f"Review {path}: is it clear, correct and complete? Quote what you would change."),
-                user({"type": "resource", "resource": read(path)})]
+        return f"Is {path} clear, correct and complete? Quote what you would change.\n\n{document(path)}"
 
     @mcp.completion()
-    async def complete(
-            ref: dict[str, Any], argument: dict[str, Any], context: dict[str, Any] | None) -> list[str]:
-        typed = argument["value"].lower()  # all that can be completed here are paths
-        return [path for path in listed if typed in path.lower()]
+    async def complete(ref: dict[str, Any], argument: dict[str, Any], context: dict[str, Any] | None) -> list[str]:
+        return [path for path in listed if argument["value"].lower() in path.lower()]  # nothing else can be completed
 
     return mcp
 
 
 def welcome(url: str) -> str:
-    """How to talk to the server at `url`; the curl lines work when pasted into bash one after the other."""
-    def curl(body: dict[str, Any], options: str) -> str:
-        return (f"curl -sSN {url} {options} -H 'Content-Type: application/json'"
-                f" -H 'Accept: application/json, text/event-stream' -d '{json.dumps(body)}'")
-
-    opened = curl({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "curl", "version": "1"}}},
-        "-D - -o /dev/null")
-    called = curl({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
-        "name": "long_running_operation", "arguments": {"data": "hello"}, "_meta": {"progressToken": "p1"}}},
-        '-H "Mcp-Session-Id: $SID" -H "MCP-Protocol-Version: 2025-11-25"')
+    """How to talk to the server at `url`; the curl lines work when pasted into a shell one after the other."""
+    curl = f"curl -sN {url} -H 'Content-Type: application/json' -d"
+    initialize = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "curl", "version": "1"}}})
+    call = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
+        "name": "long_running_operation", "arguments": {"data": "hello"}, "_meta": {"progressToken": "p1"}}})
     return f"""document-analyzer listens on {url} - Ctrl+C stops it
 
 Claude Code:  claude mcp add --transport http document-analyzer {url}
@@ -3055,26 +2965,28 @@ mcp.json:     {json.dumps({"mcpServers": {"document-analyzer": {"type": "http", 
 
 By hand: open a session and keep its id, then call a tool and watch its progress arrive.
 
-SID=$({opened} | tr -d '\\r' | grep -i '^mcp-session-id:' | cut -d ' ' -f 2)
-{called}
+SID=$({curl} '{initialize}' -i | grep -i '^mcp-session-id:' | tr -d '\\r' | cut -d ' ' -f 2)
+{curl} '{call}' -H "Mcp-Session-Id: $SID"
 """
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; argparse explains a wrong one on stderr and exits with 2."""
+    """The command line. A wrong one is told in a line on stderr (hence no usage), and the exit code is 2."""
     parser = argparse.ArgumentParser("streamhttp_mcp", description="Serve a folder of documents over MCP.",
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                     usage=argparse.SUPPRESS, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", help="address to bind")
     parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
     parser.add_argument("--root", type=Path, default=Path("."), help="folder to serve")
     parser.add_argument("--session-timeout", type=float, default=300.0, help="in seconds")
-    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info", help="for stderr")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     args = parser.parse_args(argv)
     if not 0 <= args.port <= 65535:
         parser.error(f"argument --port: expected 0 to 65535, got {args.port}")
-    if not 0 < args.session_timeout < float("inf"):  # written so that nan is refused
+    if not args.session_timeout > 0:  # written so that nan is refused
         parser.error(f"argument --session-timeout: expected seconds, got {args.session_timeout}")
+    if not args.root.is_dir():
+        parser.error(f"argument --root: no folder {str(args.root)!r}")
     return args
 
 
@@ -3082,15 +2994,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve the documents of a folder until Ctrl+C."""
     args = parse_arguments(argv)
     logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-    if not args.root.is_dir():
-        print(f"streamhttp_mcp: --root: no folder {str(args.root)!r}", file=sys.stderr)
-        return 1
     mcp = document_analyzer(args.root, session_timeout=args.session_timeout)
     try:  # each byte now takes the way of the sections: HTTP, gate, JSON-RPC, era, method, tool, and back
         mcp.run(host=args.host, port=args.port, on_start=lambda url: print(welcome(url), flush=True))
     except OSError as error:  # the port is taken, or the host is not ours
-        reason = error.strerror or error
-        print(f"streamhttp_mcp: cannot listen on {args.host}:{args.port}: {reason}", file=sys.stderr)
+        print(f"streamhttp_mcp: cannot listen on {args.host}:{args.port}: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The Model Context Protocol (MCP) over HTTP, in one file, with the standard library alone.
 
-It serves the session-based revisions 2025-03-26, 2025-06-18 and 2025-11-25. Three things to try:
+It serves the session-based revisions 2025-03-26, 2025-06-18 and 2025-11-25, and the stateless 2026-07-28, on one
+endpoint. Three things to try:
 
     python streamhttp_mcp.py                       # a document analyser for this folder; prints how to connect
     python streamhttp_mcp.py --root ~/notes        # the same for another one
@@ -10,7 +11,8 @@ It serves the session-based revisions 2025-03-26, 2025-06-18 and 2025-11-25. Thr
 The life of one request, in function names:
 
     socket -> Connection -> read_head, read_body -> MCPServer.handle -> check_host, check_origin -> handle_post
-           -> parse_message -> answer_in_session -> answer_call -> METHODS[...], say call_tool -> your handler(ctx)
+           -> parse_message -> answer_in_session or answer_statelessly -> answer_call -> find_method, say call_tool
+           -> your handler(ctx)
     socket <- EventSink or one JSON body <- Exchange (decides which, late) <- ctx.report_progress, ctx.elicit, result
 
 Sections stand in the order in which a byte meets them, and lean only on those above:
@@ -33,6 +35,8 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import hashlib
+import hmac
 import inspect
 import itertools
 import json
@@ -48,17 +52,7 @@ import time
 import types
 import typing
 from collections import Counter, OrderedDict, deque
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from datetime import time as daytime
@@ -66,19 +60,7 @@ from enum import Enum
 from fractions import Fraction
 from http import HTTPStatus
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NamedTuple,
-    NotRequired,
-    Protocol,
-    Required,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-)
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, TypeVar, Union, get_args, get_origin
 from urllib.parse import quote, unquote
 from uuid import UUID
 
@@ -91,6 +73,9 @@ __version__ = "0.1.0"
 # Revision names are dates, so comparing two of them as strings tells which is newer.
 SESSION_REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25")  # opened by `initialize`, oldest first
 LATEST_SESSION_REVISION = SESSION_REVISIONS[-1]
+STATELESS_REVISION = "2026-07-28"  # every request speaks for itself
+REVISIONS = (*SESSION_REVISIONS, STATELESS_REVISION)
+META = "io.modelcontextprotocol/"  # before the names of `_meta` that the specification owns
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")  # RFC 5424
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -107,6 +92,7 @@ class Limits:
     head_bytes: int = 32 * 1024  # nginx allows 4 x 8 KiB
     header_fields: int = 100  # Apache's LimitRequestFields
     body_bytes: int = 4 * 1024 * 1024  # the official Python SDK's default
+    chunks: int = 16_384  # a million of one byte each would cost more to read than they are worth
     head_seconds: float = 10  # from the first byte to the blank line
     body_seconds: float = 30  # from the blank line to the last byte
     # One connection.
@@ -116,7 +102,7 @@ class Limits:
     # One session.
     sessions: int = 10_000  # beyond: 503 with Retry-After
     calls: int = 64  # in flight at once in one session; beyond: 429
-    subscriptions: int = 1_000  # resources watched by one session
+    subscriptions: int = 1_000  # resources watched by one session, or by one call of subscriptions/listen
     streams: int = 16  # finished event streams that are kept for a client that comes back
     # One event stream.
     stream_events: int = 1_000  # kept for replay; beyond, the oldest notification is forgotten
@@ -135,7 +121,8 @@ class Limits:
 # fine and the JSON-RPC call inside it failed. Parsers and guards raise them; one place replies to each.
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
-RESOURCE_NOT_FOUND = -32002
+RESOURCE_NOT_FOUND = -32002  # up to 2025-11-25
+HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION = -32020, -32021, -32022  # from 2026-07-28
 
 
 class HTTPError(Exception):
@@ -168,10 +155,9 @@ REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 FIELD_LINE = re.compile(rf"({TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")
-BARE_LF = re.compile(rb"(?<!\r)\n")
 # Fields that a request has once. Anything else that comes twice is one list, joined by commas.
 SINGLE_FIELDS = frozenset(
-    "host content-length content-type authorization origin mcp-session-id mcp-protocol-version last-event-id".split()
+    "host content-length content-type authorization origin last-event-id mcp-session-id mcp-protocol-version mcp-method mcp-name".split()
 )
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -192,6 +178,9 @@ class Request:
     body: bytes = b""
     minor_version: int = 1  # of HTTP/1.x
     principal: str | None = None  # who sent it, once the gate knows
+    # Told, before the reply is complete, that the client has gone, and that it perhaps has: it sends no more.
+    on_disconnect: Callable[[str], None] | None = None
+    on_half_close: Callable[[], None] | None = None
 
     @property
     def path(self) -> str:
@@ -257,7 +246,7 @@ async def read_head(reader: ByteReader, limits: Limits) -> Request:
 
 def check_partial_head(head: bytes, limits: Limits) -> None:
     """[limits.head] Refuse a head that cannot become a good one, without waiting for its end."""
-    if BARE_LF.search(head):  # [http.bare-lf]
+    if head.count(b"\n") != head.count(b"\r\n"):  # [http.bare-lf]
         raise HTTPError(400, "bare LF in the request head: every line must end with CRLF")
     longest = limits.request_line_bytes
     if len(head) >= longest + 2 and head.find(b"\r\n", 0, longest + 2) < 0:
@@ -320,7 +309,8 @@ async def read_body(reader: ByteReader, request: Request, limits: Limits) -> byt
 
 async def read_chunks(reader: ByteReader, limits: Limits) -> bytes:
     """[http.chunked] Read a chunked body: b'5\\r\\nhello\\r\\n0\\r\\n\\r\\n' -> b'hello'."""
-    chunks, total = [], 0
+    chunks: list[bytes] = []
+    total = 0
     while True:
         line = await reader.until(b"\r\n", 1024, HTTPError(400, "chunk size line is longer than 1024 bytes"))
         match = CHUNK_SIZE.fullmatch(line)  # [http.chunk-extension] read past, and bounded by the line
@@ -332,6 +322,8 @@ async def read_chunks(reader: ByteReader, limits: Limits) -> bytes:
         total += size
         if total > limits.body_bytes:
             raise HTTPError(413, f"body is larger than {limits.body_bytes} bytes")
+        if len(chunks) >= limits.chunks:
+            raise HTTPError(413, f"body is in more than {limits.chunks} chunks")
         chunks.append(await reader.exactly(size))
         # [http.chunk-end] Compared, not skipped: two unchecked bytes here once made smuggling possible elsewhere.
         if (end := await reader.exactly(2)) != b"\r\n":
@@ -385,7 +377,7 @@ def parse_accept(value: str) -> tuple[bool, bool]:
 # those below: an event is written to one connection only, in order, and a slow peer costs no memory
 # beyond the limits. The rules are the HTML standard's "Server-sent events".
 
-EVENT_STREAM_HEADERS = (  # [sse.media-type]
+EVENT_STREAM_HEADERS = (  # [sse.media-type] [stream.no-buffering]
     ("Content-Type", "text/event-stream"),
     ("Cache-Control", "no-cache"),
     ("X-Accel-Buffering", "no"),  # nginx would otherwise hold events back until its buffer is full
@@ -402,7 +394,7 @@ def format_event(data: bytes, event_id: str = "", retry_seconds: float | None = 
     return b"%bdata: %b\n\n" % (head.encode(), data)
 
 
-class Sink(Protocol):
+class Sink(typing.Protocol):
     """What a stream writes to: the sending half of one HTTP response."""
 
     @property
@@ -545,6 +537,7 @@ class Exchange:
     stream: Stream | None = None
     body: bytes | None = None
     finished: bool = False
+    status: int = 200  # of a JSON body
     decided: asyncio.Future[None] | None = None  # while somebody waits for the decision
 
     async def reply(self, patience: float) -> Reply:
@@ -564,7 +557,7 @@ class Exchange:
             return Reply(200, EVENT_STREAM_HEADERS, stream=self.stream)
         if self.body is None:  # there is no result, since the call was cancelled
             return Reply(202)
-        return Reply(200, JSON_HEADERS, self.body)
+        return Reply(self.status, JSON_HEADERS, self.body)
 
     def open(self) -> None:
         """Answer by an event stream from here on."""
@@ -619,7 +612,8 @@ def parse_message(body: bytes) -> Message | list[Any]:
     except RecursionError:  # [json.nesting]
         raise RPCError(PARSE_ERROR, "the JSON is nested too deeply") from None
     except ValueError as error:  # [jsonrpc.parse-error] not JSON, or JSON that two readers would read differently
-        raise RPCError(PARSE_ERROR, f"the body is not JSON: {error}") from None
+        reason = "a number has too many digits" if "int_max_str" in str(error) else error
+        raise RPCError(PARSE_ERROR, f"the body is not JSON: {reason}") from None
     return message if isinstance(message, list) else check_envelope(message)
 
 
@@ -630,8 +624,11 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
+def finite(text: str) -> float:
+    """Read a number; 1e999 is JSON, and would be written as Infinity, which is not. ValueError."""
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text[:40]} {'is out of range' if text[-1].isdigit() else 'is not a JSON number'}")
+    return float(text)
 
 
 def check_envelope(message: object) -> Message:
@@ -676,7 +673,7 @@ def encode_notification(method: str, params: Message | None = None) -> bytes:  #
 
 NOT_IDS = {type(None): "null", bool: "a boolean", float: "a fraction", list: "an array", dict: "an object"}
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
-DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=refuse_constant)
+DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=finite, parse_float=finite)
 ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
@@ -1174,6 +1171,31 @@ class Question:
     read: Callable[[Message], Any]  # raises ValueError where the answer is not of the right shape
 
 
+class MissingCapability(ToolError):
+    """Raised by `Context.ask`: the client did not declare what a question needs, 'sampling.tools' say."""
+
+    def __init__(self, *paths: str) -> None:
+        super().__init__(f"the client cannot be asked: it did not declare the capability {', '.join(paths)}")
+        self.required: Message = {}  # as the client would declare it: {'sampling': {'tools': {}}}
+        for path in paths:
+            inner = self.required
+            for name in path.split("."):
+                inner = inner.setdefault(name, {})
+
+
+class InputRequired(BaseException):
+    """Ends a call with questions, for a client of 2026-07-28: `InputRequired({'name': elicit_form(...)}, state='1')`.
+
+    `Context.ask` does this by itself. An author who wants to do the rounds by hand returns or raises it, and reads
+    `ctx.input_responses` and `ctx.request_state` when the client calls again. It is no Exception, as it must pass
+    through handlers that catch these.
+    """
+
+    def __init__(self, questions: dict[str, Question] | None = None, state: str | None = None) -> None:
+        super().__init__()
+        self.questions, self.state = questions or {}, state
+
+
 @dataclass(slots=True)
 class ElicitResult:
     """What the user did: action is 'accept', 'decline' or 'cancel'; only an accepted form has content."""
@@ -1313,6 +1335,11 @@ class Context:
     log_level: int = LOG_LEVELS.index("info")  # messages below it are not sent
     progress: float = -math.inf  # the last one reported
     waits: set[concurrent.futures.Future[Any]] = field(default_factory=set)  # of a plain handler, see `wait`
+    # The questions asked so far, and what a retry of the call brought with it (2026-07-28).
+    keys: set[str] = field(default_factory=set)
+    answers: Message = field(default_factory=dict)  # key -> what was accepted as its answer
+    input_responses: Message = field(default_factory=dict)  # key -> what the client says
+    request_state: str | None = None  # the `state` of the InputRequired that came before
 
     @property
     def headers(self) -> dict[str, str]:
@@ -1357,30 +1384,41 @@ class Context:
     async def ask(self, **questions: Question) -> dict[str, Any]:
         """Ask several things at once: `ask(who=elicit_form(...), roots=list_roots())` -> {'who': ..., 'roots': ...}.
 
-        Raises ToolError where the client cannot be asked, does not answer in time, or answers with an error or
-        in a wrong shape. Ask first and act after: a question may end the call and start it again from the top.
+        The rule for authors: ask first, act after. A client of 2026-07-28 answers by calling again, and then the
+        handler runs again from the top, where each question that has been answered returns at once. So neither the
+        keys nor the order of questions may depend on chance, and what comes before the last of them happens twice.
+        Raises ToolError where the client cannot be asked (MissingCapability, if it did not declare what it takes),
+        does not answer in time, or answers with an error or in a wrong shape.
         """
+        if self.keys & questions.keys():  # [mrtr.keys-unique]
+            raise ValueError(f"each question needs a key of its own: {', '.join(self.keys & questions.keys())}")
+        self.keys |= questions.keys()
         return await self.ask_client(self, questions)
 
-    async def elicit(self, message: str, schema: Any) -> ElicitResult:
+    async def ask_one(self, question: Question, key: str | None) -> Any:
+        """Ask one thing. Without a key of the author's it gets one that tells its place: 'question-1'."""
+        key = key or f"question-{len(self.keys) + 1}"
+        return (await self.ask(**{key: question}))[key]
+
+    async def elicit(self, message: str, schema: Any, *, key: str | None = None) -> ElicitResult:
         """Ask the user to fill in a form; see `elicit_form`, and `ask` for what may go wrong."""
-        return typing.cast(ElicitResult, (await self.ask(elicit=elicit_form(message, schema)))["elicit"])
+        return typing.cast(ElicitResult, await self.ask_one(elicit_form(message, schema), key))
 
-    async def elicit_url(self, message: str, url: str, elicitation_id: str) -> ElicitResult:
+    async def elicit_url(self, message: str, url: str, elicitation_id: str, *, key: str | None = None) -> ElicitResult:
         """Ask the user to visit a URL; 'accept' means that they agreed to, not that they are done."""
-        return typing.cast(ElicitResult, (await self.ask(elicit=elicit_url(message, url, elicitation_id)))["elicit"])
+        return typing.cast(ElicitResult, await self.ask_one(elicit_url(message, url, elicitation_id), key))
 
-    async def sample(self, messages: str | list[Message], **options: Any) -> Message:
+    async def sample(self, messages: str | list[Message], *, key: str | None = None, **options: Any) -> Message:
         """Ask the client's model; see `sample_message` for the options, and `text_of` to read the answer."""
-        return typing.cast(Message, (await self.ask(sample=sample_message(messages, **options)))["sample"])
+        return typing.cast(Message, await self.ask_one(sample_message(messages, **options), key))
 
-    async def list_roots(self) -> list[Message]:
+    async def list_roots(self, *, key: str | None = None) -> list[Message]:
         """Ask for the client's roots; see the function of the same name."""
-        return typing.cast("list[Message]", (await self.ask(roots=list_roots()))["roots"])
+        return typing.cast("list[Message]", await self.ask_one(list_roots(), key))
 
     async def ping(self) -> None:
-        """Find out whether the client is there."""
-        await self.ask(ping=Question("ping", {}, (), lambda answer: answer))
+        """Find out whether the client is there; a client of 2026-07-28 cannot be asked."""
+        await self.ask_one(Question("ping", {}, (), lambda answer: answer), None)
 
     async def read_resource(self, uri: str) -> list[Message]:
         """Read one of this server's resources: a list of {'uri', 'mimeType', 'text' or 'blob'}."""
@@ -1400,7 +1438,8 @@ class Context:
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Use a coroutine from a plain `def` handler, in its thread: `ctx.wait(ctx.info('half way'))`."""
-        assert self.server.loop
+        if self.server.loop is None or self.server.loop_thread == threading.get_ident():
+            raise RuntimeError("Context.wait is for plain handlers, which run in threads; here, await the coroutine")
         future = asyncio.run_coroutine_threadsafe(coroutine, self.server.loop)
         self.waits.add(future)
         if self.cancelled is not None:
@@ -1425,6 +1464,7 @@ class Context:
 # below: `Catalog` answers every lookup with plain data, and calls `announce` when a list has changed.
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Cache = tuple[int, str]  # for how many milliseconds a client may keep a result, and for whom: 'public' or 'private'
 
 
 class Media:
@@ -1452,7 +1492,7 @@ class Audio(Media):
 class ToolResult:
     """A tool's whole answer, for what a plain return value cannot say."""
 
-    content: Sequence[Any] = ()  # what `content_block` takes
+    content: Any = ()  # what `content_block` takes, or a list of it
     structured: Message | None = None
     is_error: bool = False
     meta: Message | None = None
@@ -1509,10 +1549,19 @@ class Handler:
             arguments = {**arguments, self.context: ctx}
         try:
             if self.waits:
-                return await self.function(**arguments)
-            return await ctx.server.call_in_thread(functools.partial(self.function, **arguments))
+                value = await self.function(**arguments)
+            else:
+                value = await ctx.server.call_in_thread(functools.partial(self.function, **arguments))
         except SystemExit as error:  # argparse, say, dislikes its arguments: that is no reason for us to go
             raise RuntimeError(f"the handler tried to end the process: {error}") from error
+        except BaseExceptionGroup as group:  # of a TaskGroup in the handler, whose tasks have asked
+            asked = [error for error in group.exceptions if isinstance(error, InputRequired)]
+            if len(asked) < len(group.exceptions):
+                raise
+            raise InputRequired({key: q for error in asked for key, q in error.questions.items()}) from None
+        if isinstance(value, InputRequired):
+            raise value
+        return value
 
     def read_texts(self, texts: Message, what: str) -> Message:
         """[prompt.invalid-params] Turn strings, all that prompts and templates have, into hinted types. RPCError."""
@@ -1536,10 +1585,12 @@ def read_text(text: Any, schema: Schema) -> Any:
 
 
 def make_handler(function: Callable[..., Any]) -> Handler:
-    """Look at a function once. Raises TypeError where a hint cannot be used."""
+    """Look at a function once. Raises TypeError where it could not be called, or a hint cannot be used."""
+    if any(p.kind is p.POSITIONAL_ONLY for p in inspect.signature(function).parameters.values()):
+        raise TypeError(f"{function!r} has positional-only parameters, but arguments come by name")
     context = next((n for n, hint in typing.get_type_hints(function).items() if hint is Context and n != "return"), None)
     waits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-    return Handler(function, waits, context, signature_form(function, {context} if context else frozenset()))
+    return Handler(function, waits, context, signature_form(function, frozenset([context] if context else [])))
 
 
 @dataclass(slots=True)
@@ -1549,6 +1600,7 @@ class Tool:
     definition: Message  # as tools/list shows it
     reads: bool  # whether arguments are turned into the hinted types; not under a schema of the author's
     wraps: bool  # whether data goes into {'result': ...}, since structuredContent is always an object
+    headers: dict[tuple[str, ...], str]  # ('where', 'region') -> 'mcp-param-region', which mirrors that argument
 
     async def call(self, ctx: Context, arguments: Message) -> Message:
         """Check the arguments, run the handler, and make a CallToolResult of what it returns."""
@@ -1572,9 +1624,35 @@ class Tool:
     def result(self, value: ToolResult) -> Message:
         if "outputSchema" in self.definition and not value.is_error:
             check(value.structured, self.definition["outputSchema"], "structuredContent")  # [tool.output-conforms]
-        content = [content_block(item) for item in value.content]
+        items = list(value.content) if isinstance(value.content, (list, tuple)) else [value.content]
+        if not items and value.structured is not None:
+            items = [to_text(value.structured)]
+        content = [content_block(item) for item in items]
         optional = present(structuredContent=value.structured, isError=value.is_error or None, _meta=value.meta)
         return {"content": content, **optional}
+
+
+def mirrored_headers(schema: Schema) -> dict[tuple[str, ...], str]:
+    """[header.annotation-valid] Find the arguments that clients repeat in headers, by `x-mcp-header`. ValueError."""
+    headers: dict[tuple[str, ...], str] = {}
+
+    def walk(inner: Any, path: tuple[str, ...]) -> None:
+        if isinstance(inner, dict) and "x-mcp-header" in inner:
+            name = inner["x-mcp-header"]
+            if not isinstance(name, str) or not re.fullmatch(TOKEN, name):
+                raise ValueError(f"x-mcp-header of {'.'.join(path)}: expected a header name, got {name!r}")
+            if inner.get("type") not in ("string", "integer", "boolean"):
+                raise ValueError(f"x-mcp-header of {'.'.join(path)}: its type must be string, integer or boolean")
+            if f"mcp-param-{name.lower()}" in headers.values():
+                raise ValueError(f"x-mcp-header {name!r} is given to two arguments")
+            headers[path] = f"mcp-param-{name.lower()}"
+        for name, member in inner.get("properties", {}).items() if isinstance(inner, dict) else ():
+            walk(member, (*path, name))
+
+    walk(schema, ())
+    if len(headers) != sum("x-mcp-header" in inner for _, inner in schemas_in(schema, "")):
+        raise ValueError("x-mcp-header stands where no fixed path of properties leads: in items, anyOf, $defs or the like")
+    return headers
 
 
 def promises_data(hint: Any) -> bool:
@@ -1594,6 +1672,7 @@ class Resource:
     handler: Handler
     definition: Message
     template: tuple[str, ...]  # 'doc://{a}/{+b}' -> ('doc://', 'a', '/', '+b', ''); one part is a plain URI
+    cache: Cache | None  # None: as the server has it for all
 
     async def read(self, ctx: Context, uri: str, variables: Message) -> list[Message]:
         value = await self.handler(ctx, self.handler.read_texts(variables, uri))
@@ -1666,7 +1745,7 @@ class Catalog:
         self.templates: dict[str, Resource] = {}  # by URI template
         self.prompts: dict[str, Prompt] = {}
         self.completer: Handler | None = None
-        self.pages: dict[tuple[str, str], bytes] = {}  # (member, cursor) -> list result, until a list changes
+        self.pages: dict[tuple[str, str, bool], bytes] = {}  # (member, cursor, era) -> list result, until one changes
 
     # Notices, for any thread. Each reaches every client that listens, in the way of its revision.
 
@@ -1738,13 +1817,15 @@ class Catalog:
         definition = define(function, description, name=name, title=title,
                             inputSchema=handler.form.schema if input_schema is None else input_schema,
                             outputSchema=output_schema, annotations=annotations, icons=icons, _meta=meta)  # fmt: skip
-        self.tools[name] = Tool(name, handler, definition, input_schema is None, wraps)
+        headers = mirrored_headers(definition["inputSchema"])
+        self.tools[name] = Tool(name, handler, definition, input_schema is None, wraps, headers)
         self.notify_tools_changed()
 
     def add_resource(
         self, function: Callable[..., Any], uri: str, *, name: str | None = None, title: str | None = None,
         description: str | None = None, mime_type: str | None = None, size: int | None = None,
         annotations: Message | None = None, icons: list[Message] | None = None, meta: Message | None = None,
+        cache: Cache | None = None,
     ) -> None:  # fmt: skip
         """Register a resource, or a template such as 'doc://{name}', whose variables are the parameters. ValueError."""
         handler, parts = make_handler(function), parse_template(uri)
@@ -1756,7 +1837,7 @@ class Catalog:
         key, table = ("uriTemplate", self.templates) if variables else ("uri", self.resources)
         definition = define(function, description, **{key: uri}, name=name or function.__name__, title=title,
                             mimeType=mime_type, size=size, annotations=annotations, icons=icons, _meta=meta)  # fmt: skip
-        table[uri] = Resource(handler, definition, parts)
+        table[uri] = Resource(handler, definition, parts, None if cache is None else check_cache(cache))
         self.notify_resources_changed()
 
     def add_prompt(
@@ -1802,6 +1883,13 @@ class Catalog:
     async def read_resource(self, ctx: Context, uri: str) -> list[Message]:
         resource, variables = self.find_resource(uri)
         return await resource.read(ctx, uri, variables)
+
+
+def check_cache(cache: Cache) -> Cache:
+    """[cache.form] (60_000, 'public') is for how many milliseconds, at least 0, and for whom. ValueError."""
+    if type(cache[0]) is not int or cache[0] < 0 or cache[1] not in ("public", "private"):
+        raise ValueError(f"cache {cache!r}: expected milliseconds and 'public' or 'private'")
+    return cache
 
 
 def decorator(add: Callable[..., None], key: str | None, details: Mapping[str, Any]) -> Callable[[Function], Function]:
@@ -1971,35 +2059,35 @@ def set_level(ctx: Context, params: Message) -> Message:  # [log.set-level]
     return {}
 
 
-def list_tools(ctx: Context, params: Message) -> bytes:
-    return list_page(ctx.server, "tools", ctx.server.tools, params)
-
-
-def list_resources(ctx: Context, params: Message) -> bytes:
-    return list_page(ctx.server, "resources", ctx.server.resources, params)
-
-
-def list_templates(ctx: Context, params: Message) -> bytes:
-    return list_page(ctx.server, "resourceTemplates", ctx.server.templates, params)
-
-
-def list_prompts(ctx: Context, params: Message) -> bytes:
-    return list_page(ctx.server, "prompts", ctx.server.prompts, params)
-
-
-def list_page(server: MCPServer, member: str, table: Mapping[str, Any], params: Message) -> bytes:
-    """One page of a list, as JSON that is made once and copied until the list changes."""
-    cursor, size = params.get("cursor", ""), server.page_size or max(1, len(table))
-    # [page.next-cursor] [page.stable-cursors] A cursor is opaque to clients: 'dG9vbHM6MjA=' is 'tools:20'.
-    starts = {to_base64(f"{member}:{start}".encode()): start for start in range(size, len(table), size)} | {"": 0}
-    if not isinstance(cursor, str) or cursor not in starts:  # [page.invalid-cursor]
-        raise RPCError(INVALID_PARAMS, "params.cursor is not one that this server gave out: list again from the start")
-    if (member, cursor) not in server.pages:
+def list_page(ctx: Context, params: Message) -> bytes:
+    """[list.not-per-connection] One page of a list, as JSON that is made once and copied until the list changes."""
+    server, cursor, member = ctx.server, params.get("cursor", ""), LISTS[ctx.message["method"]]
+    page = server.pages.get((member, cursor, ctx.session is None)) if isinstance(cursor, str) else None
+    if page is None:
+        tables: dict[str, Mapping[str, Any]] = {"tools": server.tools, "resources": server.resources,
+                  "resourceTemplates": server.templates, "prompts": server.prompts}  # fmt: skip
+        table = tables[member]
+        size = server.page_size or max(1, len(table))
+        # [page.next-cursor] [page.stable-cursors] A cursor is opaque to clients: 'dG9vbHM6MjA=' is 'tools:20'.
+        starts = {to_base64(f"{member}:{start}".encode()): start for start in range(size, len(table), size)} | {"": 0}
+        if not isinstance(cursor, str) or cursor not in starts:  # [page.invalid-cursor]
+            raise RPCError(INVALID_PARAMS, "params.cursor is not one that this server gave out: list from the start")
         end = starts[cursor] + size
-        page = {member: [entry.definition for entry in itertools.islice(table.values(), starts[cursor], end)]}
+        shown = [entry.definition for entry in itertools.islice(table.values(), starts[cursor], end)]
         following = next((cursor for cursor, start in starts.items() if start == end), None)
-        server.pages[member, cursor] = encode(page | present(nextCursor=following))
-    return server.pages[member, cursor]
+        result = {member: shown, **present(nextCursor=following)}
+        page = encode(for_client(ctx, result, server.cache_lists))  # [cache.same-scope]
+        server.pages[member, cursor, ctx.session is None] = page
+    return page
+
+
+def for_client(ctx: Context, result: Message, cache: Cache | None = None) -> Message:
+    """[result.type] [meta.server-info] [cache.hints] Add what the stateless revision wants in every result."""
+    if ctx.session is not None:
+        return result
+    hints = {} if cache is None else {"ttlMs": cache[0], "cacheScope": cache[1]}
+    meta = {META + "serverInfo": ctx.server.info} | result.get("_meta", {})
+    return {"resultType": "complete", **result, "_meta": meta, **hints}
 
 
 async def call_tool(ctx: Context, params: Message) -> bytes:
@@ -2011,15 +2099,17 @@ async def call_tool(ctx: Context, params: Message) -> bytes:
     try:
         result = await tool.call(ctx, arguments)
         result["content"] = for_revision(result["content"], ctx.protocol_version)
-        return encode(result)  # [json.no-nan]
+        return encode(for_client(ctx, result))  # [json.no-nan]
     except RPCError:  # the handler chose a protocol error
         raise
     except (SchemaError, ToolError) as error:  # [tool.input-error]
+        if isinstance(error, MissingCapability) and ctx.session is None:
+            raise
         message = str(error)
     except Exception as error:  # [tool.execution-error]
         log.exception("tool %s failed", name)
         message = str(error) or type(error).__name__
-    return encode({"content": [content_block(message)], "isError": True})
+    return encode(for_client(ctx, {"content": [content_block(message)], "isError": True}))
 
 
 def for_revision(blocks: list[Message], version: str) -> list[Message]:
@@ -2030,7 +2120,13 @@ def for_revision(blocks: list[Message], version: str) -> list[Message]:
 
 
 async def read_resource(ctx: Context, params: Message) -> Message:  # [resource.read]
-    return {"contents": await ctx.server.read_resource(ctx, text_param(params, "uri"))}
+    uri = text_param(params, "uri")
+    resource, variables = ctx.server.find_resource(uri)
+    contents = await resource.read(ctx, uri, variables)
+    # What used an answer is for the one who gave it.
+    retried = params.keys() & {"inputResponses", "requestState"}
+    cache = (0, "private") if retried else resource.cache or ctx.server.cache_reads
+    return for_client(ctx, {"contents": contents}, cache)
 
 
 def subscribe(ctx: Context, params: Message) -> Message:
@@ -2056,6 +2152,7 @@ async def get_prompt(ctx: Context, params: Message) -> Message:
         raise RPCError(INVALID_PARAMS, f"Unknown prompt: {name}")
     result = await prompt.get(ctx, arguments)
     for message in result["messages"]:
+        # [prompt.resource-link]
         message["content"] = for_revision([message["content"]], ctx.protocol_version)[0]
     return result
 
@@ -2080,20 +2177,81 @@ async def complete(ctx: Context, params: Message) -> Message:
     return {"completion": {"values": values[:100], "total": len(values), "hasMore": len(values) > 100}}
 
 
-METHODS: dict[str, Callable[[Context, Message], Any]] = {
-    "ping": ping,
-    "logging/setLevel": set_level,
-    "tools/list": list_tools,
-    "tools/call": call_tool,
-    "resources/list": list_resources,
-    "resources/templates/list": list_templates,
-    "resources/read": read_resource,
-    "resources/subscribe": subscribe,
-    "resources/unsubscribe": unsubscribe,
-    "prompts/list": list_prompts,
-    "prompts/get": get_prompt,
-    "completion/complete": complete,
+def discover(ctx: Context, params: Message) -> Message:
+    """[discover.served] What a client may want to know first; [version.unsupported] has the same list."""
+    served = {"supportedVersions": REVISIONS[::-1], "capabilities": ctx.server.capabilities()}
+    return for_client(ctx, served | present(instructions=ctx.server.instructions), ctx.server.cache_lists)
+
+
+async def listen(ctx: Context, params: Message) -> Message:
+    """Keep the call open, and send down its stream what the client wants to hear of; see `Catalog.announce`."""
+    wanted = object_param(params, "notifications")
+    uris = wanted.get("resourceSubscriptions", [])
+    most = ctx.server.limits.subscriptions
+    if not isinstance(uris, list) or len(uris) > most or not all(isinstance(uri, str) for uri in uris):
+        raise RPCError(INVALID_PARAMS, f"params.notifications.resourceSubscriptions must be a list of at most {most} URIs")
+    if not ctx.exchange.takes_stream:
+        raise RPCError(INVALID_REQUEST, "subscriptions/listen is answered by an event stream: Accept must allow one")
+    # [listen.only-asked] What we honour, in the words of the filter.
+    honoured: Message = {flag: True for flag in LIST_FLAGS.values() if wanted.get(flag) is True}
+    honoured |= {"resourceSubscriptions": uris} if uris else {}
+    identity = {META + "subscriptionId": ctx.request_id}
+    acknowledgement = {"_meta": identity, "notifications": honoured}
+    await ctx.exchange.send(encode_notification("notifications/subscriptions/acknowledged", acknowledgement))
+    if honoured:  # [listen.ack-first] Only now do notices find us.
+        ctx.server.listeners[ctx] = honoured  # [listen.several]
+        try:
+            await ctx.server.shut.wait()
+        finally:
+            del ctx.server.listeners[ctx]
+    return {"_meta": identity}  # [listen.graceful-end]
+
+
+LISTS = {  # method -> the member of its result
+    "tools/list": "tools",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+    "prompts/list": "prompts",
 }
+LIST_FLAGS = {  # notification -> the member of a filter that asks for it
+    "notifications/tools/list_changed": "toolsListChanged",
+    "notifications/prompts/list_changed": "promptsListChanged",
+    "notifications/resources/list_changed": "resourcesListChanged",
+}
+# The methods that may ask, and the member of their params that says what they are about.
+NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+
+
+class Method(NamedTuple):
+    function: Callable[[Context, Message], Any]
+    first: str = SESSION_REVISIONS[0]  # revision that has it
+    last: str = STATELESS_REVISION
+
+
+METHODS = {
+    "ping": Method(ping, last=LATEST_SESSION_REVISION),
+    "logging/setLevel": Method(set_level, last=LATEST_SESSION_REVISION),
+    "tools/list": Method(list_page),
+    "tools/call": Method(call_tool),
+    "resources/list": Method(list_page),
+    "resources/templates/list": Method(list_page),
+    "resources/read": Method(read_resource),
+    "resources/subscribe": Method(subscribe, last=LATEST_SESSION_REVISION),
+    "resources/unsubscribe": Method(unsubscribe, last=LATEST_SESSION_REVISION),
+    "prompts/list": Method(list_page),
+    "prompts/get": Method(get_prompt),
+    "completion/complete": Method(complete),
+    "server/discover": Method(discover, first=STATELESS_REVISION),
+    "subscriptions/listen": Method(listen, first=STATELESS_REVISION),
+}
+
+
+def find_method(name: str, revision: str) -> Callable[[Context, Message], Any]:
+    """[jsonrpc.method-not-found] [method.unknown-404] Each revision has its own methods. RPCError."""
+    method = METHODS.get(name)
+    if method is None or not method.first <= revision <= method.last:
+        raise RPCError(METHOD_NOT_FOUND, f"Method not found: {name}")
+    return method.function
 
 
 # ---- 11 Eras -----------------------------------------------------------------------------------------
@@ -2150,8 +2308,10 @@ def initialize(server: MCPServer, request: Request, message: Message, takes: tup
 def check_version_header(request: Request) -> None:
     """[version.header-wrong-400] [version.header-missing] [version.header-not-asked] The session knows it, too."""
     version = request.headers.get("mcp-protocol-version", LATEST_SESSION_REVISION)
+    if version == STATELESS_REVISION:  # [modern.get-405] its POSTs do not come here, and it has nothing else
+        raise HTTPError(405, "revision 2026-07-28 knows POST only", ("Allow", "POST, OPTIONS"))
     if version not in SESSION_REVISIONS:
-        served = ", ".join(SESSION_REVISIONS)
+        served = ", ".join(REVISIONS)
         raise HTTPError(400, f"MCP-Protocol-Version {version[:40]!a} is not served here; served are {served}")
 
 
@@ -2194,27 +2354,43 @@ async def answer_call(ctx: Context) -> bytes | None:
     ctx.task, error = asyncio.current_task(), RPCError(INTERNAL_ERROR, "Internal error")
     ctx.server.calls.add(ctx)
     try:
-        function, params = METHODS.get(ctx.message["method"]), ctx.message.get("params", {})
-        if function is None:  # [jsonrpc.method-not-found]
-            raise RPCError(METHOD_NOT_FOUND, f"Method not found: {ctx.message['method']}")
-        ctx.meta = object_param(params, "_meta")  # [meta.no-assumptions]
-        result = function(ctx, params) if ctx.cancelled is None else {}
-        answer = encode_result(ctx.request_id, await result if inspect.isawaitable(result) else result)
-        return answer if ctx.cancelled is None else None  # [cancel.no-response] even if the handler paid no heed
+        answer = await run_method(ctx, ctx.message.get("params", {}))
+        # [cancel.no-response] [modern.silent-after-cancel] even if the handler paid no heed
+        return answer if ctx.cancelled is None else None
     except RPCError as chosen:
         error = chosen
     except ToolError as failure:  # also a prompt or a resource may fail in words meant for the client
         error = RPCError(INTERNAL_ERROR, str(failure))
+        if isinstance(failure, MissingCapability) and ctx.session is None:  # [capability.missing]
+            error = RPCError(MISSING_CAPABILITY, str(failure), {"requiredCapabilities": failure.required})
     except asyncio.CancelledError:  # [cancel.stop] or else the handler itself was careless with its tasks
         pass
-    except Exception:  # [answers.nothing-internal] a bug: the log gets the story, the peer does not
+    except (Exception, BaseExceptionGroup):  # [answers.nothing-internal] a bug: the log gets the story, not the peer
         log.exception("%s failed", ctx.message["method"])
     finally:
         ctx.server.calls.discard(ctx)
         if ctx.session is not None:
             ctx.session.calls.discard(ctx)
             ctx.server.sessions.use(ctx.session)
+    # [error.defined-codes] The stateless revision says by the status what went wrong, and renumbered one error.
+    if ctx.session is None:
+        error.code = INVALID_PARAMS if error.code == RESOURCE_NOT_FOUND else error.code  # [resource.not-found-invalid-params]
+        ctx.exchange.status = STATUSES.get(error.code, 200)
     return encode_error(ctx.request_id, error) if ctx.cancelled is None else None
+
+
+async def run_method(ctx: Context, params: Message) -> bytes:
+    """Let the method make its result, and write the response; in the stateless era that may be a question."""
+    function = find_method(ctx.message["method"], ctx.protocol_version)
+    ctx.meta = object_param(params, "_meta")  # [meta.no-assumptions]
+    if ctx.session is None:
+        read_retry(ctx, params)
+    try:
+        result = function(ctx, params) if ctx.cancelled is None else {}
+        result = await result if inspect.isawaitable(result) else result
+    except InputRequired as required:
+        result = input_required(ctx, required)
+    return encode_result(ctx.request_id, for_client(ctx, result) if isinstance(result, dict) else result)
 
 
 def start_task(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -2251,8 +2427,9 @@ async def ask_on_stream(ctx: Context, questions: dict[str, Question]) -> dict[st
     """Ask by JSON-RPC requests on the call's own stream; the responses come back as POSTs of the same session."""
     session = ctx.session
     assert session
-    for question in questions.values():
-        check_question(ctx, question)
+    check_questions(ctx, questions.values())
+    if not ctx.exchange.takes_stream:
+        raise ToolError("the client cannot be asked: its request does not accept text/event-stream")
     waiting: dict[str, int] = {}
     try:
         for key, question in questions.items():
@@ -2275,29 +2452,24 @@ async def ask_on_stream(ctx: Context, questions: dict[str, Question]) -> dict[st
             del session.questions[number]
 
 
-def check_question(ctx: Context, question: Question) -> None:
-    """[operation.negotiated-capabilities] [operation.negotiated-only] [roots.check-capability]
+def check_questions(ctx: Context, questions: Iterable[Question]) -> None:
+    """[operation.negotiated-capabilities] [operation.negotiated-only] [roots.check-capability] [mrtr.declared-only]
 
-    What would wait for ever fails at once.
+    What would wait for ever, or would not be understood, fails at once: MissingCapability.
     """
-    missing = missing_capability(ctx, question)
-    if missing:
-        raise ToolError(f"the client cannot be asked: it did not declare the capability {missing}")
-    if not ctx.exchange.takes_stream:
-        raise ToolError("the client cannot be asked: its request does not accept text/event-stream")
+    missing = [next((path for path in q.capabilities if not is_declared(ctx, path)), "") for q in questions]
+    if any(missing):
+        raise MissingCapability(*filter(None, missing))
 
 
-def missing_capability(ctx: Context, question: Question) -> str | None:
-    """The first capability that the question needs and the client did not declare: 'sampling.tools'."""
-    declared: Any = None
-    for path in question.capabilities:
-        declared = ctx.client_capabilities
-        for name in path.split("."):
-            declared = declared.get(name) if isinstance(declared, dict) else None
-        if declared is None or "." in path and ctx.protocol_version < "2025-11-25":  # older ones have no parts
-            return path
-    # [elicit.declared-mode-only] An empty elicitation capability means forms.
-    return "elicitation" if question.capabilities == ("elicitation",) and declared and "form" not in declared else None
+def is_declared(ctx: Context, path: str) -> bool:
+    """Whether the client has declared a capability, or a part of one: 'sampling.tools'."""
+    declared: Any = ctx.client_capabilities
+    for name in path.split("."):
+        declared = declared.get(name) if isinstance(declared, dict) else None
+    if path == "elicitation":  # [elicit.declared-mode-only] without parts it means forms
+        return isinstance(declared, dict) and "form" in (declared or "form")
+    return declared is not None and ("." not in path or ctx.protocol_version >= "2025-11-25")
 
 
 def read_answer(question: Question, response: Message) -> Any:
@@ -2322,6 +2494,193 @@ def with_enum_names(params: Message) -> Message:
             raise ToolError(f"the client cannot be asked: {name} takes several values, which its revision does not know")
         properties[name] = older
     return params | {"requestedSchema": form | {"properties": properties}} if properties else params
+
+
+# The stateless era (2026-07-28): every request says all there is to know of its client, and nothing is remembered
+# between two of them. It has no channel for questions: a call that needs one ends, and comes back with the answer.
+
+STATUSES = {INVALID_PARAMS: 400, METHOD_NOT_FOUND: 404}  # error code -> HTTP status, here; others are 200
+STATUSES |= dict.fromkeys((INVALID_REQUEST, HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION), 400)
+STATE_SECONDS = 3600  # for so long a question may wait for its answer in the hands of a client
+
+
+def is_stateless(request: Request, message: Any) -> bool:
+    """[modern.era-chosen] Whether a request belongs to the stateless era: by its `_meta`, else by the header."""
+    params = message.get("params", {}) if isinstance(message, dict) else {}
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    if isinstance(meta, dict) and (META + "protocolVersion" in meta or META + "clientCapabilities" in meta):
+        return True
+    opens_session = isinstance(message, dict) and message.get("method") == "initialize" and is_request(message)
+    return request.headers.get("mcp-protocol-version") == STATELESS_REVISION and not opens_session
+
+
+async def answer_statelessly(server: MCPServer, request: Request, message: Any, takes: tuple[bool, bool]) -> Reply:
+    """[modern.no-session] Answer one POST of a client that has no session, whatever session id it may carry."""
+    if not isinstance(message, dict) or "method" not in message:  # [modern.no-responses]
+        raise HTTPError(400, "expected one request: revision 2026-07-28 has no batches, and no responses from clients")
+    if not is_request(message):  # [modern.no-notifications]
+        return ACCEPTED
+    try:
+        meta = check_metadata(server, request, message)
+    except RPCError as error:
+        return Reply(STATUSES[error.code], JSON_HEADERS, encode_error(message["id"], error))
+    exchange = Exchange(*takes, lambda: Stream(server.limits))  # [stream.own-request-only] [stream.no-event-ids]
+    # [modern.no-prior-requests] Who calls, and what it can do, is what this request says.
+    ctx = Context(server, request, message, STATELESS_REVISION, meta.get(META + "clientInfo", {}),
+                  meta[META + "clientCapabilities"], exchange, ask_by_replay)  # fmt: skip
+    # [log.level-asked] Without a level in the request, nothing is logged to its client.
+    ctx.log_level = LOG_LEVELS.index(meta[META + "logLevel"]) if META + "logLevel" in meta else len(LOG_LEVELS)
+    request.on_disconnect = ctx.cancel  # [modern.disconnect-cancels]
+    request.on_half_close = exchange.open  # so that there is something to write to it, which tells whether it is there
+    start_task(answer_calls(exchange, [ctx]))
+    return await exchange.reply(server.limits.sse_after_seconds)
+
+
+def check_metadata(server: MCPServer, request: Request, message: Message) -> Message:
+    """Check that `_meta` is whole and that the headers say the same as the body; return `_meta`. RPCError.
+
+    A proxy may route by the headers while we act by the body: where they differ, somebody is being deceived.
+    """
+    params, method = message.get("params", {}), message["method"]
+    # 1. [meta.required] What a request must say of its client.
+    meta = object_param(params, "_meta")
+    version, level = text_param(meta, META + "protocolVersion"), meta.get(META + "logLevel", "info")
+    if META + "clientCapabilities" not in meta:
+        raise RPCError(INVALID_PARAMS, f"params._meta must hold {META}clientCapabilities")
+    object_param(meta, META + "clientCapabilities"), object_param(meta, META + "clientInfo")
+    # 2. [header.version-matches] [version.unsupported]
+    check_header(request, "mcp-protocol-version", version)
+    if version != STATELESS_REVISION:
+        served = {"supported": REVISIONS[::-1], "requested": version}
+        raise RPCError(UNSUPPORTED_VERSION, f"Unsupported protocol version: {version[:40]}", served)
+    # 3. [header.method-matches] [header.name-matches]
+    check_header(request, "mcp-method", method)
+    if method in NAMED_BY:
+        check_header(request, "mcp-name", params.get(NAMED_BY[method]))
+    find_method(method, version)
+    if level not in LOG_LEVELS:  # [log.level-unknown]
+        raise RPCError(INVALID_PARAMS, f"params._meta.{META}logLevel must be one of {', '.join(LOG_LEVELS)}")
+    # 4. [header.params-match] The arguments that the tool wants to see in headers, too.
+    tool = server.tools.get(params.get("name", "")) if method == "tools/call" else None
+    for path, header in tool.headers.items() if tool else ():
+        value: Any = params.get("arguments")
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        check_header(request, header, value)
+    return meta
+
+
+def check_header(request: Request, name: str, value: Any) -> None:
+    """[header.mismatch-error] Check that a header says what the body says; null means that it is absent. RPCError."""
+    text = request.headers.get(name)
+    if text is not None and name not in ("mcp-protocol-version", "mcp-method"):
+        text = decode_header(name, text)
+    if isinstance(value, bool):
+        same = text == str(value).lower()
+    elif isinstance(value, (int, float)):  # [header.integers-numeric] 42.0 is 42
+        same = bool(re.fullmatch(r"-?[0-9]{1,16}(\.0+)?", text or "")) and float(text or "") == value
+        same = same and abs(value) < 2**53  # [header.integers-safe]
+    else:  # [header.case]
+        same = text == value
+    if not same:
+        found = "is missing" if text is None else f"is {text[:100]!a}"
+        raise RPCError(HEADER_MISMATCH, f"Header mismatch: {name} {found}, but the body says {json.dumps(value)[:100]}")
+
+
+def decode_header(name: str, value: str) -> str:
+    """[header.base64-decoded] '=?base64?SGk=?=' -> 'Hi'; without both marks a value is meant as it is. RPCError."""
+    match = re.fullmatch(r"=\?base64\?(.*)\?=", value)
+    try:
+        # [header.characters-valid]
+        data = base64.b64decode(match[1], validate=True) if match else value.encode("ascii")
+        if match and to_base64(data) != match[1]:  # b64decode() lets odd padding bits through
+            raise ValueError
+        return data.decode()
+    except ValueError:
+        raise RPCError(HEADER_MISMATCH, f"Header mismatch: {name} is neither plain ASCII nor sound Base64") from None
+
+
+async def ask_by_replay(ctx: Context, questions: dict[str, Question]) -> dict[str, Any]:
+    """[stream.no-requests] Ask by ending the call: the client calls again, and the handler runs again from the top.
+
+    What was accepted before is in `ctx.answers`, so an answered `ask` returns at once, as in a durable workflow.
+    """
+    check_may_ask(ctx, questions.values())
+    answers = {}
+    for key, question in questions.items():
+        given = ctx.answers.get(key, ctx.input_responses.get(key))
+        if isinstance(given, dict):
+            with contextlib.suppress(ValueError):  # not of the right shape: [mrtr.asked-again]
+                answers[key] = question.read(given)
+                ctx.answers[key] = given
+    if len(answers) < len(questions):
+        raise InputRequired({key: question for key, question in questions.items() if key not in answers})
+    return answers
+
+
+def check_may_ask(ctx: Context, questions: Iterable[Question]) -> None:
+    """[mrtr.supported-methods] Not every method may ask, and not everything can be asked. ToolError."""
+    method = ctx.message["method"]
+    unfit = [question.method for question in questions if question.method == "ping" or method not in NAMED_BY]
+    if unfit or method not in NAMED_BY:
+        raise ToolError(f"{', '.join(unfit) or 'nothing'} cannot be asked in {method} of revision 2026-07-28")
+    check_questions(ctx, questions)
+
+
+def input_required(ctx: Context, required: InputRequired) -> Message:
+    """[mrtr.input-required] The result that asks. `requestState` carries what has been answered so far. ToolError."""
+    if ctx.session is not None:
+        raise ToolError("the handler asks as only revision 2026-07-28 can; Context.ask is for all")
+    check_may_ask(ctx, required.questions.values())
+    asked = {}
+    # [elicit.url-without-id] 2025-11-25 had an identifier, which the state replaces.
+    for key, question in required.questions.items():
+        params = {name: value for name, value in question.params.items() if name != "elicitationId"}
+        asked[key] = {"method": question.method, "params": params}
+    # [mrtr.not-empty]
+    state = seal(ctx.server.secrets[0], {"answers": ctx.answers, "state": required.state}, call_digest(ctx))
+    result = {"resultType": "input_required", "requestState": state} | ({"inputRequests": asked} if asked else {})
+    return for_client(ctx, result)
+
+
+def read_retry(ctx: Context, params: Message) -> None:
+    """[mrtr.unknown-ignored] Take what a retry brings: the client's answers, and our sealed state. RPCError."""
+    ctx.input_responses = object_param(params, "inputResponses")  # [mrtr.answers-checked]
+    if "requestState" in params:
+        value = unseal(ctx.server.secrets, params["requestState"], call_digest(ctx))
+        ctx.answers, ctx.request_state = value["answers"], value["state"]
+
+
+def call_digest(ctx: Context) -> str:
+    """[mrtr.state-bound] What a state belongs to: this call, of this principal, and no other."""
+    params, method = ctx.message.get("params", {}), ctx.message["method"]
+    call = [method, params.get(NAMED_BY.get(method, "")), params.get("arguments", {}), ctx.principal]
+    return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()
+
+
+def seal(secret: bytes, value: Message, digest: str) -> str:
+    """Write a value so that only we can have written it: '<Base64 of JSON>.<Base64 of its HMAC>'."""
+    sealed = {"value": value, "call": digest, "until": int(time.time()) + STATE_SECONDS}
+    payload = base64.urlsafe_b64encode(encode(sealed))
+    return f"{payload.decode()}.{signature(secret, payload)}"
+
+
+def signature(secret: bytes, payload: bytes) -> str:
+    return base64.urlsafe_b64encode(hmac.digest(secret, payload, "sha256")).decode()
+
+
+def unseal(keys: Sequence[bytes], text: Any, digest: str) -> Message:
+    """[mrtr.state-verified] Read what `seal` wrote. The peer is told one thing whatever the cause; the log, which. RPCError."""
+    payload, _, signed = text.rpartition(".") if isinstance(text, str) and text.isascii() else ("", "", "")
+    if not any(hmac.compare_digest(signature(key, payload.encode()), signed) for key in keys):
+        cause = "it was not sealed here, or was changed"
+    else:
+        sealed = json.loads(base64.urlsafe_b64decode(payload))
+        if sealed["call"] == digest and sealed["until"] >= time.time():  # [mrtr.state-expires]
+            return typing.cast(Message, sealed["value"])
+        cause = "it has expired" if sealed["call"] == digest else "it belongs to another call or principal"
+    log.info("requestState refused: %s", cause)
+    raise RPCError(INVALID_PARAMS, "params.requestState is not valid for this request: call again without it")
 
 
 # ---- 12 Endpoint -------------------------------------------------------------------------------------
@@ -2360,14 +2719,17 @@ async def handle_post(server: MCPServer, request: Request) -> Reply:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":  # [body.json-only] any web page can send text/plain without asking
         raise HTTPError(415, f"Content-Type must be application/json, got {content_type[:100]!a}")
-    return await answer_in_session(server, request, parse_message(request.body), takes)
+    message = parse_message(request.body)
+    # [modern.same-endpoint]
+    answer = answer_statelessly if is_stateless(request, message) else answer_in_session
+    return await answer(server, request, message, takes)
 
 
 async def handle_get(server: MCPServer, request: Request) -> Reply:
     """[get.stream-or-405] Open the session's own stream, or resume the one that Last-Event-ID names."""
+    check_version_header(request)
     if not parse_accept(request.headers.get("accept", "*/*"))[1]:
         raise HTTPError(406, "Accept must allow text/event-stream: a GET opens an event stream")
-    check_version_header(request)
     session = server.sessions.find(request.headers.get("mcp-session-id"), request.principal)
     if last_event_id := request.headers.get("last-event-id"):  # [resume.replay] [resume.any-origin]
         stream, number = session.find_event(last_event_id)
@@ -2433,6 +2795,7 @@ class Connection(asyncio.Protocol):
         self.waiters: list[asyncio.Future[None]] = []  # for it to read
         self.sink: EventSink | None = None  # while an event stream is attached
         self.written = 0.0  # when we last wrote
+        self.request = Request("", "")  # that is being read or answered
 
     # What the event loop tells us.
 
@@ -2447,6 +2810,9 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.stream.feed_eof()
+        if self.request.on_half_close:
+            self.request.on_half_close()
+        self.probe(3)
         return True  # the peer has said all, and may still listen
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -2454,6 +2820,8 @@ class Connection(asyncio.Protocol):
         self.server.connections.discard(self)
         if self.sink:  # [disconnect.not-cancel] The stream goes on without us.
             self.sink.stream.detach(self.sink)
+        if self.request.on_disconnect:
+            self.request.on_disconnect("the client closed the connection")
         self.resume_writing()
 
     def pause_writing(self) -> None:
@@ -2474,6 +2842,13 @@ class Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.written = self.server.clock()
             self.transport.write(data)
+
+    def probe(self, times: int) -> None:
+        """Write to a peer that sends no more: if it is gone, its machine says so after the first, and we see it."""
+        if self.sink and times:
+            self.sink.write(COMMENT)
+        if times:
+            self.loop.call_later(0.1, self.probe, times - 1)
 
     async def drain(self) -> None:
         """Wait until the peer has read what we wrote, or is gone."""
@@ -2535,6 +2910,9 @@ class MCPServer(Catalog):
     page_size: entries in one page of a list; None for all in one
     allowed_hosts, allowed_origins: what the Host and Origin headers may name, beside loopback, like
         'mcp.example.com' and 'https://app.example.com'
+    secret: seals what clients of 2026-07-28 keep for us between two rounds of a call; processes that share the work
+        share it; of several the first one seals and all are accepted, so that it can be changed; None: a random one
+    cache_lists, cache_reads: (milliseconds, 'public' or 'private'), what such clients may do with lists and resources
     clock: gives seconds that never go back; tests turn their own
     """
 
@@ -2543,6 +2921,8 @@ class MCPServer(Catalog):
         instructions: str | None = None, website_url: str | None = None, icons: list[Message] | None = None,
         session_timeout: float = 300, limits: Limits = Limits(), path: str = "/mcp", page_size: int | None = None,
         allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = (),
+        secret: str | bytes | Sequence[str | bytes] | None = None,
+        cache_lists: Cache = (60_000, "public"), cache_reads: Cache = (0, "private"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -2552,7 +2932,14 @@ class MCPServer(Catalog):
         self.path = "/" + path.strip("/")
         self.allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self.allowed_origins = frozenset(origin.rstrip("/") for origin in allowed_origins)
+        self.cache_lists, self.cache_reads = check_cache(cache_lists), check_cache(cache_reads)
+        keys = [secrets.token_bytes(32)] if secret is None else [secret] if isinstance(secret, (str, bytes)) else secret
+        self.secrets = [key.encode() if isinstance(key, str) else key for key in keys]
+        if not keys or not all(keys):
+            raise ValueError("secret must not be empty: anybody could seal with it")
         self.sessions = Sessions(limits, session_timeout, clock)
+        self.listeners: dict[Context, Message] = {}  # calls of subscriptions/listen -> what each wants to hear of
+        self.shut = asyncio.Event()  # that the server is closing
         self.calls: set[Context] = set()  # in flight
         self.connections: set[Connection] = set()
         self.loop: asyncio.AbstractEventLoop | None = None  # that serves
@@ -2597,7 +2984,7 @@ class MCPServer(Catalog):
         loop = asyncio.get_running_loop()
         if loop is not self.loop:
             self.loop, self.loop_thread = loop, threading.get_ident()
-            self.threads = asyncio.Semaphore(self.limits.threads)
+            self.threads, self.shut = asyncio.Semaphore(self.limits.threads), asyncio.Event()
         return loop
 
     def capabilities(self) -> Message:
@@ -2607,9 +2994,9 @@ class MCPServer(Catalog):
         return served | ({"completions": {}} if self.completer else {})
 
     def announce(self, method: str, params: Message | None = None) -> None:
-        """[tool.list-changed] [resource.list-changed] [prompt.list-changed] [resource.subscribe]
+        """[tool.list-changed] [resource.list-changed] [prompt.list-changed] [resource.subscribe] [resource.listened]
 
-        Send a notice to every session that wants it.
+        Send a notice to everybody who wants it: sessions on their GET stream, others on that of subscriptions/listen.
         """
         if self.loop is not None and self.loop_thread != threading.get_ident():
             self.loop.call_soon_threadsafe(self.announce, method, params)
@@ -2619,6 +3006,11 @@ class MCPServer(Catalog):
         for session in self.sessions.by_id.values():
             if params is None or params["uri"] in session.subscriptions:
                 session.notify(data)
+        for ctx, wanted in self.listeners.items():
+            if LIST_FLAGS.get(method) in wanted or params and params["uri"] in wanted.get("resourceSubscriptions", ()):
+                tagged = {"_meta": {META + "subscriptionId": ctx.request_id}, **(params or {})}  # [listen.tagged]
+                assert ctx.exchange.stream
+                ctx.exchange.stream.push(encode_notification(method, tagged))
 
     async def call_in_thread(self, function: Callable[[], T]) -> T:
         """[handler.threads] Run a plain function in a thread of its own, so that it holds up nobody.
@@ -2659,7 +3051,7 @@ class MCPServer(Catalog):
                 connection.expect(limits.idle_seconds)
                 reader.buffer = reader.buffer or await reader.more()
                 connection.expect(limits.head_seconds, "the request head")
-                request = await read_head(reader, limits)
+                connection.request = request = await read_head(reader, limits)
                 connection.expect(limits.body_seconds, "the request body")
                 if request.headers.get("expect", "").lower() == "100-continue" and request.minor_version:  # [http.expect-100] [http.old-no-expect]
                     connection.write(CONTINUE)
@@ -2723,6 +3115,7 @@ class MCPServer(Catalog):
         loop = self.enter_loop()
         self.listener = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=1024)
         self.closing = False
+        self.shut.clear()
         if not is_loopback(f"[{host}]" if ":" in host else host) and not self.allowed_hosts:  # [bind.localhost]
             log.warning("listening on %s, but only requests to localhost are answered: set allowed_hosts", host)
 
@@ -2737,6 +3130,7 @@ class MCPServer(Catalog):
     async def close(self) -> None:
         """[shutdown.graceful] Stop listening, let running calls finish within the grace, then end all sessions."""
         self.closing = True
+        self.shut.set()
         if self.listener:
             self.listener.close()
         for session in list(self.sessions.by_id.values()):

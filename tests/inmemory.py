@@ -7,12 +7,13 @@
 """
 
 import asyncio
+import base64
 import itertools
 import json
 from collections.abc import Coroutine
 from typing import Any
 
-from streamhttp_mcp import MCPServer, Reply, Request
+from streamhttp_mcp import META, STATELESS_REVISION, MCPServer, Reply, Request
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -84,8 +85,8 @@ class Page:
 class Answer:
     """One HTTP reply. `page` collects an event stream; `message` and `result` read the last JSON-RPC message."""
 
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+    def __init__(self, reply: Reply, request: Request | None = None) -> None:
+        self.reply, self.request = reply, request
         self.status = reply.status
         self.headers = {name.lower(): value for name, value in reply.headers}
         self.page = Page()
@@ -121,6 +122,7 @@ class Client:
 
     def __init__(self, mcp: MCPServer) -> None:
         self.mcp = mcp
+        self.principal: str | None = None
         self.headers: dict[str, str] = {
             "host": "localhost",
             "content-type": "application/json",
@@ -146,7 +148,8 @@ class Client:
     async def http(self, method: str, body: bytes = b"", target: str = "/mcp", **headers: str | None) -> Answer:
         merged = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         fields = {name: value for name, value in merged.items() if value is not None}
-        return Answer(await self.mcp.handle(Request(method, target, fields, body)))
+        request = Request(method, target, fields, body, principal=self.principal)
+        return Answer(await self.mcp.handle(request), request)
 
     async def post(self, message: Any, **headers: str | None) -> Answer:
         return await self.http("POST", json.dumps(message).encode(), **headers)
@@ -172,3 +175,46 @@ class Client:
 
     async def delete(self) -> Answer:
         return await self.http("DELETE")
+
+
+class StatelessClient(Client):
+    """Speaks 2026-07-28: each request says in `_meta` who asks, and again in its headers what it wants.
+
+    client = StatelessClient(mcp, {"elicitation": {}})
+    asked = await client.call("greet")
+    answer = await client.answer(asked, name={"action": "accept", "content": {"name": "Ada"}})
+    """
+
+    def __init__(self, mcp: MCPServer, capabilities: dict[str, Any] | None = None, **meta: Any) -> None:
+        super().__init__(mcp)
+        info = {"protocolVersion": STATELESS_REVISION, "clientInfo": {"name": "inmemory", "version": "1"}}
+        fields = info | {"clientCapabilities": capabilities or {}}
+        self.meta = {META + name: value for name, value in fields.items()} | meta
+
+    async def request(
+        self, method: str, params: Any = None, *, id: Any = None,
+        meta: dict[str, Any] | None = None, **headers: str | None,
+    ) -> Answer:  # fmt: skip
+        """Send a request; what `meta` and the headers say overrides what is right, and None leaves it out."""
+        merged = {key: value for key, value in (self.meta | (meta or {})).items() if value is not None}
+        params = {**(params or {}), "_meta": merged}
+        mirrored = {"mcp_protocol_version": merged.get(META + "protocolVersion"), "mcp_method": method}
+        name = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}.get(method)
+        if isinstance(params.get(name), str):
+            mirrored["mcp_name"] = plain_or_base64(params[name])
+        return await super().request(method, params, id=id, **(mirrored | headers))
+
+    async def answer(self, asked: Answer, /, **responses: Any) -> Answer:
+        """Call again with these answers, and with the state that came with the questions."""
+        message = json.loads(asked.request.body)
+        params = message["params"] | {"inputResponses": responses}
+        params.pop("requestState", None)
+        if "requestState" in asked.result:
+            params["requestState"] = asked.result["requestState"]
+        return await (await self.request(message["method"], params)).complete()
+
+
+def plain_or_base64(value: str) -> str:
+    """Write a header value as clients of 2026-07-28 do: 'a' -> 'a', ' a' -> '=?base64?IGE=?='."""
+    safe = value.isascii() and value.isprintable() and value == value.strip() and not value.startswith("=?base64?")
+    return value if safe else f"=?base64?{base64.b64encode(value.encode()).decode()}?="

@@ -18,6 +18,7 @@ from streamhttp_mcp import (
     MCPServer,
     ToolError,
     elicit_form,
+    elicit_url,
     list_roots,
     sample_message,
     text_of,
@@ -638,49 +639,37 @@ async def test_prompts_may_ask_and_their_failure_is_a_protocol_error():
 # ---- Questions that are not asked, and answers that do not count
 
 
+A_FORM, A_URL, A_SAMPLE = elicit_form("?", FORM), elicit_url("?", "https://example.com", "1"), sample_message("?")
+TOOLS, CONTEXT = {"tools": [{"name": "f", "inputSchema": {"type": "object"}}]}, {"include_context": "thisServer"}
+
+
 @pytest.mark.parametrize(
     ("capabilities", "question", "missing"),
     [
-        ({}, "form", "elicitation"),
-        ({}, "url", "elicitation.url"),
-        ({}, "sample", "sampling"),
-        ({}, "roots", "roots"),
-        ({"elicitation": {}}, "url", "elicitation.url"),  # empty means forms only
-        ({"elicitation": {"form": {}}}, "url", "elicitation.url"),
-        ({"elicitation": {"url": {}}}, "form", "elicitation"),
-        ({"elicitation": None}, "form", "elicitation"),
-        ({"sampling": {}}, "tools", "sampling.tools"),
-        ({"sampling": {}}, "tool choice", "sampling.tools"),
-        ({"sampling": {"tools": {}}}, "context", "sampling.context"),
-        ({"sampling": {"tools": {}}}, "tools and context", "sampling.context"),
-        ({"sampling": {"context": {}}}, "tools and context", "sampling.tools"),
-        ({"sampling": 5}, "tools", "sampling.tools"),
+        ({}, A_FORM, "elicitation"),
+        ({}, A_URL, "elicitation.url"),
+        ({}, A_SAMPLE, "sampling"),
+        ({}, list_roots(), "roots"),
+        ({"elicitation": {}}, A_URL, "elicitation.url"),  # empty means forms only
+        ({"elicitation": {"form": {}}}, A_URL, "elicitation.url"),
+        ({"elicitation": {"url": {}}}, A_FORM, "elicitation"),
+        ({"elicitation": None}, A_FORM, "elicitation"),
+        ({"elicitation": 5}, A_FORM, "elicitation"),
+        ({"sampling": {}}, sample_message("?", **TOOLS), "sampling.tools"),
+        ({"sampling": {}}, sample_message("?", tool_choice={"mode": "auto"}), "sampling.tools"),
+        ({"sampling": {"tools": {}}}, sample_message("?", **CONTEXT), "sampling.context"),
+        ({"sampling": {"tools": {}}}, sample_message("?", **TOOLS, **CONTEXT), "sampling.context"),
+        ({"sampling": {"context": {}}}, sample_message("?", **TOOLS, **CONTEXT), "sampling.tools"),
+        ({"sampling": 5}, sample_message("?", **TOOLS), "sampling.tools"),
     ],
 )
 def test_question_that_the_client_did_not_declare_fails_at_once(capabilities, question, missing):
     """[operation.negotiated-capabilities] [operation.negotiated-only] [roots.check-capability]
     [elicit.declared-mode-only] [sampling.tools-declared] [sampling.context-declared]
     Nothing is sent, nobody waits, and the message names the capability."""
-    tools, context = [{"name": "f", "inputSchema": {"type": "object"}}], "thisServer"
 
     async def asks(ctx):
-        match question:
-            case "form":
-                await ctx.elicit("?", FORM)
-            case "url":
-                await ctx.elicit_url("?", "https://example.com", "1")
-            case "sample":
-                await ctx.sample("?")
-            case "tools":
-                await ctx.sample("?", tools=tools)
-            case "tool choice":
-                await ctx.sample("?", tool_choice={"mode": "auto"})
-            case "context":
-                await ctx.sample("?", include_context=context)
-            case "tools and context":
-                await ctx.sample("?", tools=tools, include_context=context)
-            case "roots":
-                await ctx.list_roots()
+        await ctx.ask(it=question)
 
     reason = refusal_of(asks, capabilities)
     assert reason == f"the client cannot be asked: it did not declare the capability {missing}"

@@ -289,3 +289,11 @@ def test_number_that_json_does_not_have_is_not_written(value: object) -> None:
         encode(value)
     with pytest.raises(ValueError, match="(?i)nan|inf|compliant"):
         encode_result(1, {"value": value})
+
+
+@pytest.mark.parametrize("number, reason", [("1e400", "1e400 is out of range"), ("9" * 5000, "a number has too many digits")])
+def test_number_that_no_peer_could_hold_is_a_parse_error(number, reason):
+    """[json.strict] [answers.nothing-internal] It would come back as Infinity, or tell which interpreter we are."""
+    with pytest.raises(RPCError) as caught:
+        parse_message(b'{"jsonrpc": "2.0", "id": 1, "method": "a", "params": {"n": %b}}' % number.encode())
+    assert (caught.value.code, caught.value.message) == (-32700, f"the body is not JSON: {reason}")

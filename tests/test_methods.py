@@ -99,8 +99,10 @@ CONVERSATIONS = {
 
 
 def test_every_method_has_a_conversation_here():
-    """[operation.negotiated-version] A new row of the table needs a new one below."""
-    assert list(METHODS) == list(CONVERSATIONS)
+    """[operation.negotiated-version] A new row of the table needs a new one above, or in test_stateless.py."""
+    of_sessions = [name for name, method in METHODS.items() if method.first in SESSION_REVISIONS]
+    assert of_sessions == list(CONVERSATIONS)
+    assert METHODS.keys() - CONVERSATIONS == {"server/discover", "subscriptions/listen"}
 
 
 @pytest.mark.parametrize("version", SESSION_REVISIONS)

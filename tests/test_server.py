@@ -883,7 +883,7 @@ def test_file_runs_without_site_packages():
     process = start_process("-I", "-S", str(MODULE), "--help")
     output, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (0, "")
-    assert output.startswith("usage: ") and "--root" in output
+    assert "--root" in output
 
 
 def test_file_works_under_another_name_inside_another_package(tmp_path):

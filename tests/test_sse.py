@@ -226,6 +226,18 @@ def test_stream_without_a_name_has_no_ids_and_keeps_nothing() -> None:
     assert attach(one, after=0).text == HEARTBEAT
 
 
+def test_stream_without_a_name_does_not_count_what_it_has_written() -> None:
+    """[stream.bounded] Later events have all of the room again."""
+    one = stream(name="", stream_bytes=len(b"data: 1\n\n"))
+    page = attach(one)
+    push(one, b"1", b"2")
+    page.congested = True
+    push(one, b"3")
+    page.congested = False
+    one.pump()
+    assert data(page) == ["1", "2", "3"]
+
+
 # ---- Stream: bounds
 
 
@@ -353,12 +365,15 @@ def test_handler_that_only_talks_lets_others_run() -> None:
 class Call:
     """An exchange, the streams it opened, and what its client receives."""
 
-    def __init__(self, takes_json: bool = True, takes_stream: bool = True, batch: bool = False) -> None:
+    def __init__(
+        self, takes_json: bool = True, takes_stream: bool = True, batch: bool = False, **limits: Any
+    ) -> None:
         self.streams: list[Stream] = []
+        self.limits = limits
         self.exchange = Exchange(takes_json, takes_stream, self.open_stream, batch=batch)
 
     def open_stream(self) -> Stream:
-        self.streams.append(stream())
+        self.streams.append(stream(**self.limits))
         return self.streams[-1]
 
     async def page(self, patience: float = 1000) -> Page:
@@ -525,6 +540,21 @@ def test_batch_is_answered_by_one_array_or_by_one_event_each(answers: list[bytes
         page = await call.page()
         assert data(page) == [answer.decode() for answer in answers]
         assert page.ended
+
+    run(conversation())
+
+
+def test_questions_and_results_outlive_the_notifications_around_them() -> None:
+    """[stream.bounded] [stream.response-arrives] While the client is away, and however little is kept."""
+
+    async def conversation() -> None:
+        call = Call(batch=True, stream_events=2)
+        await call.exchange.send(b"progress 1")
+        await call.exchange.send(b"question", keep=True)
+        await call.exchange.send(b"progress 2")
+        await call.exchange.send(b"progress 3")
+        call.exchange.finish([b"1", b"2", b"3"])
+        assert data(await call.page()) == ["question", "1", "2", "3"]
 
     run(conversation())
 

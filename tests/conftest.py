@@ -4,6 +4,7 @@ A test that needs a peer skips, with its reason, where the peer is missing. CI (
 names it in an environment variable and sets REQUIRE_PEERS=1, which turns that skip into a failure.
 
     MCP_PEER_V1_PYTHON        the Python of a venv with the official SDK, mcp 1.x (2.x runs this pytest)
+    MCP_PEER_TS               an npm prefix with the official TypeScript client, @modelcontextprotocol/client 2.x
     MCP_PEER_NODE             Node 22 or newer: both suites use fs.globSync, which Node 20 does not have
     MCP_PEER_CONFORMANCE      dist/index.js of @modelcontextprotocol/conformance 0.2.0-alpha.12
     MCP_PEER_CONFORMANCE_OLD  the same of 0.1.16
@@ -49,6 +50,14 @@ def peer_v1_python() -> str:
 
 
 @pytest.fixture
+def peer_ts() -> list[str]:
+    """The command that holds a conversation of peer_client.mjs, under the official TypeScript client 2.x."""
+    if not Path(peer("MCP_PEER_TS"), "node_modules/@modelcontextprotocol/client").exists():
+        missing("MCP_PEER_TS names a folder without @modelcontextprotocol/client")
+    return [peer("MCP_PEER_NODE"), str(Path(__file__).with_name("peer_client.mjs"))]
+
+
+@pytest.fixture
 def peer_v2() -> None:
     """This very Python can import the official SDK 2.x."""
     try:
@@ -60,23 +69,37 @@ def peer_v2() -> None:
 
 
 @pytest.fixture
-def everything() -> Iterator[str]:
-    """The URL of a fresh tests/everything_server.py."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    script = Path(__file__).with_name("everything_server.py")
-    process = subprocess.Popen([sys.executable, script, "--port", str(port)], stdin=subprocess.DEVNULL)
-    try:
+def serve_everything() -> Iterator[Callable[..., str]]:
+    """A function that starts a fresh tests/everything_server.py, with environment variables, and gives its URL."""
+    running = []
+
+    def serve(**variables: str) -> str:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        command = [sys.executable, Path(__file__).with_name("everything_server.py"), "--port", str(port)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | variables)
+        running.append(process)
         wait_until_it_accepts(port, process)
-        yield f"http://127.0.0.1:{port}/mcp"
+        return f"http://127.0.0.1:{port}/mcp"
+
+    try:
+        yield serve
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:  # a shutdown that hangs is a failure, but leaves nothing behind
-            process.kill()
-            process.wait()
-            pytest.fail("everything_server.py was still running 10 s after SIGTERM")
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:  # a shutdown that hangs is a failure, but leaves nothing behind
+                process.kill()
+                process.wait()
+                pytest.fail("everything_server.py was still running 10 s after SIGTERM")
+
+
+@pytest.fixture
+def everything(serve_everything: Callable[..., str]) -> str:
+    """The URL of a fresh tests/everything_server.py."""
+    return serve_everything()
 
 
 def wait_until_it_accepts(port: int, process: "subprocess.Popen[bytes]", seconds: float = 10) -> None:

@@ -11,15 +11,33 @@ import asyncio
 import base64
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from streamhttp_mcp import Audio, Context, Image, MCPServer, ToolError, text_of, user
+from streamhttp_mcp import (
+    Audio,
+    Context,
+    ElicitResult,
+    Image,
+    MCPServer,
+    ToolError,
+    elicit_form,
+    list_roots,
+    sample_message,
+    text_of,
+    user,
+)
 
-mcp = MCPServer("everything-server", version="1.0.0", instructions="A fixture of the conformance tests.")
+mcp = MCPServer(
+    "everything-server",
+    version="1.0.0",
+    instructions="A fixture of the conformance tests.",
+    secret=os.environ.get("MCP_SECRET"),  # that several processes share
+)
 
 PNG = base64.b64decode(  # one red pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
@@ -202,6 +220,130 @@ async def json_schema_2020_12_tool(**arguments: Any) -> str:
 
 # --- Tools that only 2026-07-28 asks for (server-stateless, custom headers, input required) ---------
 
+
+@mcp.tool()
+async def test_missing_capability(ctx: Context) -> str:
+    """Needs a client that has a model."""
+    return text_of(await ctx.sample("Are you there?"))
+
+
+@mcp.tool()
+async def test_streaming_elicitation(ctx: Context) -> str:
+    """Reports progress, then asks the client's user."""
+    await ctx.report_progress(1, 2)
+    return f"The user chose to {(await ctx.elicit('Go on?', form(ok=bool))).action}"
+
+
+@mcp.tool()
+async def test_logging_tool(ctx: Context) -> str:
+    """Logs once at level info, which a client only gets when it asked for it."""
+    await ctx.info("Logged by test_logging_tool")
+    return "Logged"
+
+
+@mcp.tool()
+async def test_trigger_tool_change() -> str:
+    """Announces that the list of tools changed."""
+    mcp.notify_tools_changed()
+    return "Announced"
+
+
+@mcp.tool()
+async def test_trigger_prompt_change() -> str:
+    """Announces that the list of prompts changed."""
+    mcp.notify_prompts_changed()
+    return "Announced"
+
+
+@mcp.tool()
+async def test_x_mcp_header(region: Annotated[str, {"x-mcp-header": "Region"}] = "") -> str:
+    """Takes an argument that clients repeat in the header Mcp-Param-Region."""
+    return f"Region: {region}"
+
+
+# The suite looks at the keys of these questions, so each is given one.
+
+
+def form(**fields: type) -> dict[str, Any]:
+    """The schema of a form whose fields are all required: form(name=str)."""
+    names = {str: "string", bool: "boolean"}
+    properties = {name: {"type": names[kind]} for name, kind in fields.items()}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def said(answer: ElicitResult, field: str) -> str:
+    """What the user filled in, if the form was accepted."""
+    return answer.content[field] if answer.content else "nobody"
+
+
+@mcp.tool()
+async def test_input_required_result_elicitation(ctx: Context) -> str:
+    """Asks the client's user for a name."""
+    answer = await ctx.elicit("What is your name?", form(name=str), key="user_name")
+    return f"Hello, {said(answer, 'name')}!"
+
+
+@mcp.tool()
+async def test_input_required_result_sampling(ctx: Context) -> str:
+    """Asks the client's model for a capital."""
+    answer = await ctx.sample("What is the capital of France?", max_tokens=100, key="capital_question")
+    return f"The model says: {text_of(answer)}"
+
+
+@mcp.tool()
+async def test_input_required_result_list_roots(ctx: Context) -> str:
+    """Asks for the client's roots."""
+    roots = await ctx.list_roots(key="client_roots")
+    return "Roots: " + ", ".join(root["uri"] for root in roots)
+
+
+@mcp.tool()
+async def test_input_required_result_request_state(ctx: Context) -> str:
+    """Asks once; requestState comes back with the answer, and has been verified when this goes on."""
+    await ctx.elicit("Please confirm", form(ok=bool), key="confirm")
+    return "state-ok"
+
+
+@mcp.tool()
+async def test_input_required_result_multiple_inputs(ctx: Context) -> str:
+    """Asks the user, the model and the client itself, all at once."""
+    answers = await ctx.ask(
+        user_name=elicit_form("What is your name?", form(name=str)),
+        greeting=sample_message("Write a greeting", max_tokens=100),
+        client_roots=list_roots(),
+    )
+    roots = ", ".join(root["uri"] for root in answers["client_roots"])
+    return f"{text_of(answers['greeting'])} ({said(answers['user_name'], 'name')} in {roots})"
+
+
+@mcp.tool()
+async def test_input_required_result_multi_round(ctx: Context) -> str:
+    """Asks for a name, then for a color."""
+    name = await ctx.elicit("Step 1: what is your name?", form(name=str), key="step1")
+    color = await ctx.elicit("Step 2: what is your favorite color?", form(color=str), key="step2")
+    return f"{said(name, 'name')} likes {said(color, 'color')}"
+
+
+@mcp.tool()
+async def test_input_required_result_tampered_state(ctx: Context) -> str:
+    """Asks once; whoever changes requestState meanwhile does not get an answer from here."""
+    await ctx.elicit("Please confirm", form(ok=bool), key="confirm")
+    return "The state was not touched"
+
+
+@mcp.tool()
+async def test_input_required_result_capabilities(ctx: Context) -> str:
+    """Asks what this client can be asked, and no more."""
+    questions = {
+        "elicitation": elicit_form("What is your name?", form(name=str)),
+        "sampling": sample_message("Write a greeting", max_tokens=100),
+        "roots": list_roots(),
+    }
+    asked = {name: question for name, question in questions.items() if name in ctx.client_capabilities}
+    await ctx.ask(**asked)
+    return f"Answered: {', '.join(asked)}"
+
+
 # --- Tools of our own -------------------------------------------------------------------------------
 
 
@@ -298,6 +440,13 @@ async def test_prompt_with_embedded_resource(resourceUri: str) -> list[dict[str,
 async def test_prompt_with_image() -> list[dict[str, Any]]:
     """A prompt that brings an image along."""
     return [user(Image(data=PNG, format="png")), user("Please analyze the image above.")]
+
+
+@mcp.prompt()
+async def test_input_required_result_prompt(ctx: Context) -> str:
+    """A prompt that asks the client's user what it is about."""
+    answer = await ctx.elicit("What is the context?", form(context=str), key="user_context")
+    return f"Please help, given this context: {said(answer, 'context')}"
 
 
 @mcp.completion()

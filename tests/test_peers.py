@@ -1,4 +1,7 @@
-"""The official Python client, 1.x and 2.x, against our servers. What it sees is the same in both generations."""
+"""The official clients against our servers: Python 1.x and 2.x, and TypeScript 2.x; the newer two in both eras.
+
+What a client sees is the same everywhere, and the server's tools do not know which one it is.
+"""
 
 import asyncio
 import functools
@@ -18,8 +21,13 @@ from wire import ACCEPT_BOTH, ping
 
 from streamhttp_mcp import Context, Limits, MCPServer
 
-pytestmark = pytest.mark.filterwarnings("ignore:The logging capability is deprecated")
+pytestmark = pytest.mark.filterwarnings("ignore:The (logging|sampling|roots) capability is deprecated")
 SCRIPT = Path(__file__).with_name("peer_client.py")
+
+PYTHON_SESSIONS = ["python-1.x-session", "python-2.x-session"]
+SESSIONS = [*PYTHON_SESSIONS, "typescript-2.x-session"]
+STATELESS = ["python-2.x-auto", "typescript-2.x-auto"]  # they try server/discover first, and would fall back
+REVISIONS = {"session": "2025-11-25", "auto": "2026-07-28"}
 
 
 def spoken(conversation):
@@ -27,43 +35,65 @@ def spoken(conversation):
     return functools.wraps(conversation)(lambda **fixtures: asyncio.run(asyncio.wait_for(conversation(**fixtures), 60)))
 
 
-async def in_a_process(python: str, conversation: str, url: str) -> Any:
-    process = await asyncio.create_subprocess_exec(python, SCRIPT, url, conversation, stdout=subprocess.PIPE)
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), 30)
-    finally:
-        if process.returncode is None:
-            process.kill()
-    assert process.returncode == 0, "the client failed; its traceback is in stderr"
-    return json.loads(output)
-
-
-async def in_this_process(conversation: str, url: str) -> Any:
-    return await getattr(importlib.import_module("peer_client"), conversation)(url)
-
-
-@pytest.fixture(params=["1.x", "2.x"])
-def peer(request):
+class Peer:
     """`await peer(conversation, url)` holds a conversation of peer_client.py and returns what the client saw."""
-    if request.param == "1.x":
-        return functools.partial(in_a_process, request.getfixturevalue("peer_v1_python"))
+
+    def __init__(self, way: str, command: list[str] | None) -> None:
+        self.way, self.command = way, command  # None: in this process
+        self.revision = REVISIONS[way]
+
+    async def __call__(self, conversation: str, url: str) -> Any:
+        if self.command is None:
+            module = importlib.import_module("peer_client")
+            return await getattr(module, conversation)(functools.partial(getattr(module, self.way), url))
+        command = [*self.command, self.way, url, conversation]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), 30)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        assert process.returncode == 0, "the client failed; its traceback is in stderr"
+        return json.loads(output)
+
+
+@pytest.fixture(params=SESSIONS + STATELESS)
+def peer(request):
+    language, generation, way = request.param.split("-")
+    if language == "typescript":
+        return Peer(way, request.getfixturevalue("peer_ts"))
+    if generation == "1.x":
+        return Peer(way, [request.getfixturevalue("peer_v1_python"), str(SCRIPT)])
     request.getfixturevalue("peer_v2")
-    return in_this_process
+    return Peer(way, None)
+
+
+def only(names: list[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("peer", names, indirect=True)
 
 
 # --- Against tests/everything_server.py ---------------------------------------------------------------
 
 
 @spoken
-async def test_client_connects_lists_and_calls(peer, everything):
-    """[initialize.result] [version.same] [tool.call] A raw U+2028 in the JSON would hang some clients."""
+async def test_client_connects_lists_calls_reads_and_completes(peer, everything):
+    """[initialize.result] [version.same] [discover.served] [tool.call] [header.params-match] [header.base64-decoded]
+
+    A raw U+2028 in the JSON would hang some clients. Of the region, a stateless client tells in a header as well.
+    """
     seen = await peer("hello", everything)
-    assert seen["initialize"]["protocolVersion"] == "2025-11-25"
-    assert seen["initialize"]["serverInfo"] == {"name": "everything-server", "version": "1.0.0"}
-    assert {"test_simple_text", "json_schema_2020_12_tool", "echo"} < set(seen["tools"])
+    assert seen["protocolVersion"] == peer.revision
+    assert seen["serverInfo"] == {"name": "everything-server", "version": "1.0.0"}
+    assert {"test_simple_text", "json_schema_2020_12_tool", "test_x_mcp_header", "echo"} < set(seen["tools"])
     assert seen["resources"] == ["test://static-text", "test://static-binary", "test://watched-resource"]
-    assert len(seen["prompts"]) == 4
+    assert len(seen["prompts"]) == 5
     assert seen["echo"] == "\u2028 \U0001f600"
+    assert seen["region"] == "Region: Z\u00fcrich \U0001f600"
+    data = '{"id":"7","templateTest":true,"data":"Data for ID: 7"}'
+    assert seen["read"] == {"uri": "test://template/7/data", "mimeType": "application/json", "text": data}
+    prompt = "Prompt with arguments: arg1='a', arg2='\u2028'"
+    assert seen["prompt"] == {"role": "user", "content": {"type": "text", "text": prompt}}
+    assert seen["completion"] == ["testValue1", "testValue2"]
 
 
 @spoken
@@ -74,7 +104,7 @@ async def test_client_gets_all_progress_before_the_result(peer, everything):
 
 @spoken
 async def test_client_gets_log_messages_at_the_level_it_asks_for(peer, everything):
-    """[log.message] [log.set-level]"""
+    """[log.message] [log.set-level] [log.level-asked]"""
     assert await peer("log", everything) == [
         {"level": "info", "data": "Tool execution started"},
         {"level": "info", "data": "Tool processing data"},
@@ -86,7 +116,7 @@ async def test_client_gets_log_messages_at_the_level_it_asks_for(peer, everythin
 
 @spoken
 async def test_tool_asks_the_model_of_the_client(peer, everything):
-    """[stream.related-only] The question goes down the call's own stream."""
+    """[stream.related-only] [mrtr.input-required] The question goes down the call's own stream, or is its result."""
     message = {"role": "user", "content": {"type": "text", "text": "What is it?"}}
     assert await peer("sampling", everything) == [
         {"messages": [message], "maxTokens": 100},
@@ -99,26 +129,65 @@ async def test_tool_asks_the_user_of_the_client(peer, everything):
     """[elicit.form-request] [elicit.actions]"""
     assert await peer("elicitation", everything) == [
         "Who?",
-        'User response: action=accept, content={"username": "ada", "email": "ada@example.com"}',
-        "Sure?",
+        'User response: action=accept, content={"username": "ada", "email": "ada"}',
+        "Anonymous!",
         "User response: action=decline, content={}",
     ]
 
 
 @spoken
-async def test_tool_learns_at_once_that_a_client_cannot_be_asked(peer, everything):
-    """[operation.negotiated-capabilities]"""
-    results = await peer("incapable", everything)
-    assert [result["isError"] for result in results] == [True, True]
-    assert "sampling" in results[0]["content"][0]["text"] and "elicitation" in results[1]["content"][0]["text"]
+async def test_tool_lists_the_roots_of_the_client(peer, everything):
+    """[roots.list]"""
+    assert await peer("roots", everything) == "Roots: file:///work/main"
 
 
 @spoken
-async def test_twenty_concurrent_calls_of_one_session_get_their_own_results(peer, everything):
+async def test_handler_asks_twice_or_three_things_at_once_and_each_question_comes_once(peer, everything):
+    """[mrtr.input-required] [mrtr.supported-methods] However often the handler of a tool or prompt runs for it."""
+    assert await peer("rounds", everything) == [
+        "Step 1: what is your name?",
+        "Step 2: what is your favorite color?",
+        "What is your name?",
+        "What is the context?",
+        "ada likes ada",
+        "It is 42. (ada in file:///work/main)",
+        "Please help, given this context: ada",
+    ]
+
+
+@only(SESSIONS)
+@spoken
+async def test_tool_learns_at_once_that_a_client_cannot_be_asked(peer, everything):
+    """[operation.negotiated-capabilities]"""
+    sampling, elicitation = await peer("incapable", everything)
+    assert "sampling" in sampling and "elicitation" in elicitation
+
+
+@only(STATELESS)
+@spoken
+async def test_stateless_client_learns_at_once_what_it_would_have_to_declare(peer, everything):
+    """[capability.missing]"""
+    failures = await peer("incapable", everything)
+    assert [failure["code"] for failure in failures] == [-32021, -32021]
+    assert [failure["data"] for failure in failures] == [
+        {"requiredCapabilities": {"sampling": {}}},
+        {"requiredCapabilities": {"elicitation": {}}},
+    ]
+
+
+@spoken
+async def test_client_that_listens_hears_of_a_new_tool_and_finds_it_in_the_list(peer, everything):
+    """[list.announces-itself] [tool.list-changed] [listen.tagged] On its GET stream, or subscriptions/listen."""
+    assert await peer("changes", everything) == [False, True, True]
+
+
+@spoken
+async def test_twenty_concurrent_calls_of_one_client_get_their_own_results(peer, everything):
     """[result.same-id]"""
     assert await peer("concurrent", everything) == [f"{tool} {n}" for tool in ("slow", "echo") for n in range(10)]
 
 
+@only(PYTHON_SESSIONS)
 @spoken
 async def test_client_comes_back_for_the_result_of_a_call_whose_stream_was_closed(peer, everything):
     """[stream.close-to-poll] [stream.retry-before-close] [resume.replay]"""
@@ -126,6 +195,7 @@ async def test_client_comes_back_for_the_result_of_a_call_whose_stream_was_close
     assert (text, resumed) == ("Reconnection test completed: the result was waiting for you.", [200])
 
 
+@only(PYTHON_SESSIONS)
 @spoken
 async def test_session_is_gone_after_the_client_said_goodbye(peer, everything):
     """[session.delete-ends] [session.unknown-404]"""
@@ -141,24 +211,11 @@ async def test_session_is_gone_after_the_client_said_goodbye(peer, everything):
 
 
 @spoken
-async def test_tool_lists_the_roots_of_the_client(peer):
-    """[roots.list]"""
-    mcp = MCPServer("test")
-
-    @mcp.tool()
-    async def folders(ctx: Context) -> str:
-        return " ".join(f"{root['name']}={root['uri']}" for root in await ctx.list_roots())
-
-    async with mcp.serving() as url:
-        assert (await peer("roots", url))["content"] == [{"type": "text", "text": "main=file:///work/main"}]
-
-
-@spoken
 async def test_cancelled_call_stops_and_its_client_does_not_come_back_for_it_for_ever(peer):
-    """[cancel.stop] [cancel.no-response]
+    """[cancel.stop] [cancel.no-response] [modern.disconnect-cancels]
 
-    Its stream ends without a response, so the client tries to resume it. A 200 without news would make it try again
-    and again, as long as the session lives; a refusal is counted, and twice is enough.
+    In a session its stream ends without a response, so the client tries to resume it. A 200 without news would make it
+    try again and again, as long as the session lives; a refusal is counted, and twice is enough.
     """
     mcp, stopped = MCPServer("test", limits=Limits(retry_seconds=0.01)), asyncio.Event()
 
@@ -179,18 +236,53 @@ async def test_cancelled_call_stops_and_its_client_does_not_come_back_for_it_for
         assert await peer("cancel", url) in ([], [400, 400])
 
 
-# --- 2.x only -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize(("mode", "revision"), [("legacy", "2025-11-25"), ("2026-07-28", "2026-07-28")])
 @spoken
-async def test_client_2_x_opens_a_session_by_order_or_after_asking_for_2026_07_28_in_vain(peer_v2, everything, mode):
-    """[version.same] `auto` is its default: it tries `server/discover` first, and falls back to `initialize`."""
+async def test_client_2_x_that_does_not_ask_first_gets_the_era_it_speaks(peer_v2, everything, mode, revision):
+    """[version.same] [modern.era-chosen] `legacy` starts with `initialize`, a pinned version with what it wants."""
     from mcp import Client
 
     async with Client(everything, mode=mode) as client:
-        assert client.protocol_version == "2025-11-25"
+        assert client.protocol_version == revision
         assert (await client.call_tool("echo", {"text": "hi"})).content[0].text == "hi"
+
+
+# --- Several processes --------------------------------------------------------------------------------
+
+
+def post(url: str, tool: str, **answered: Any) -> Any:
+    """Call a tool in revision 2026-07-28, over a connection of its own, and return the response."""
+    meta = {"protocolVersion": "2026-07-28", "clientCapabilities": {"elicitation": {}}}
+    params = {"name": tool, "_meta": {f"io.modelcontextprotocol/{key}": value for key, value in meta.items()}}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params | answered}
+    headers = {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": tool}
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    try:
+        connection.request("POST", parts.path, json.dumps(request), ACCEPT_BOTH | headers)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def test_processes_with_the_same_secret_take_turns_in_one_call(serve_everything):
+    """[mrtr.state-verified] The client carries the call from one to the other; who has another secret refuses it."""
+    one, two = serve_everything(MCP_SECRET="shared"), serve_everything(MCP_SECRET="shared")
+    tool = "test_input_required_result_multi_round"
+
+    first = post(one, tool)["result"]
+    assert list(first["inputRequests"]) == ["step1"]
+    ada = {"step1": {"action": "accept", "content": {"name": "Ada"}}}
+
+    second = post(two, tool, inputResponses=ada, requestState=first["requestState"])["result"]
+    assert list(second["inputRequests"]) == ["step2"]
+    blue = {"inputResponses": {"step2": {"action": "accept", "content": {"color": "blue"}}}}
+
+    third = post(one, tool, **blue, requestState=second["requestState"])["result"]
+    assert third["content"] == [{"type": "text", "text": "Ada likes blue"}]
+
+    stranger = serve_everything(MCP_SECRET="another")
+    assert post(stranger, tool, **blue, requestState=second["requestState"])["error"]["code"] == -32602
 
 
 # --- The demo, on real input --------------------------------------------------------------------------
@@ -210,21 +302,21 @@ def demo() -> Iterator[str]:
         process.communicate(timeout=10)
 
 
+@only([*PYTHON_SESSIONS, "python-2.x-auto"])
 @spoken
 async def test_demo_analyzes_a_real_document_and_tells_how_far_it_is(peer, demo):
     """[progress.increases] [tool.structured-also-text] The main job, from end to end."""
     text = Path(pydoc_data.topics.__file__).read_text(encoding="utf-8")
-    size = len(text.encode())
-    assert size > 300_000
+    assert len(text) > 300_000
     *progress, result = await peer("analyze", demo)
 
-    done = [step[0] for step in progress]
-    assert len(done) > 4 and done == sorted(set(done)) and done[-1] == size
-    assert all(step[1] == size for step in progress)
-    assert progress[-1][2] == f"Analyzed {size:,} of {size:,} bytes of topics.py"
-
     report = result["structuredContent"]
+    done, total = [step[0] for step in progress], report["sentences"]
+    assert len(done) > 4 and done == sorted(set(done)) and done[-1] == total
+    assert all(step[1] == total for step in progress)
+    assert progress[-1][2] == f"Analyzed {total:,} of {total:,} sentences of topics.py"
+
     assert json.loads(result["content"][0]["text"]) == report
-    assert (report["path"], report["size"]) == ("topics.py", size)
+    assert report["path"] == "topics.py"
     assert 0.8 < report["words"] / len(text.split()) < 1.6
     assert "class" in report["frequent_terms"] and len(report["longest_sentences"]) == 3

@@ -11,11 +11,22 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from inmemory import Client, Clock, run, until
+from inmemory import Client, Clock, StatelessClient, run, until
 from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, spoken, text_result
 
 import streamhttp_mcp
-from streamhttp_mcp import Context, Limits, MCPServer, SchemaError, check, check_schema, convert, plain, schema_of
+from streamhttp_mcp import (
+    META,
+    Context,
+    Limits,
+    MCPServer,
+    SchemaError,
+    check,
+    check_schema,
+    convert,
+    plain,
+    schema_of,
+)
 
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -628,3 +639,155 @@ def test_what_we_write_fits_its_schema_and_reads_back():
     check(written, schema_of(Everything))
     assert convert(written, Everything) == value
     assert "JSON Schema 2020-12" in (MCPServer.add_tool.__doc__ or "")
+
+
+# --- The stateless revision ---------------------------------------------------------------------------
+
+
+@spoken
+async def test_stateless_client_hears_of_its_own_call_only_and_a_session_beside_it_is_served_as_ever():
+    """[stream.own-request-only] [stream.no-buffering] [modern.same-endpoint] [modern.no-prior-requests]"""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def talk(ctx: Context, who: str) -> str:
+        await ctx.info(f"{who}, {ctx.protocol_version}, {ctx.session_id is None}, {sorted(ctx.client_capabilities)}")
+        await gate.wait()
+        return who
+
+    level = {META + "logLevel": "info"}
+    clients = {
+        "a": StatelessClient(mcp, {"roots": {}}, **level),
+        "b": StatelessClient(mcp, **level),
+        "c": await Client(mcp).connect(capabilities={"sampling": {}}),
+    }
+    calls = [asyncio.create_task(client.call("talk", {"who": who})) for who, client in clients.items()]
+    await until(lambda: len(mcp.calls) == 3)
+    mcp.notify_tools_changed()
+    gate.set()
+    answers = [await call for call in calls]
+    assert [[message["params"]["data"] for message in answer.page.messages[:-1]] for answer in answers] == [
+        ["a, 2026-07-28, True, ['roots']"],
+        ["b, 2026-07-28, True, []"],
+        ["c, 2025-11-25, False, ['sampling']"],
+    ]
+    assert {answer.headers["x-accel-buffering"] for answer in answers} == {"no"}
+
+
+@spoken
+async def test_stateless_notification_is_taken_and_cancels_nobody():
+    """[modern.no-notifications] Ids belong to their exchange: whoever sends 1 could mean anybody's."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+    mcp.add_tool(gate.wait, "wait")
+    call = asyncio.create_task(StatelessClient(mcp).call("wait", id=1))
+    await until(lambda: mcp.calls)
+    notice = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    answer = await Client(mcp).post(notice, mcp_protocol_version="2026-07-28", mcp_method=notice["method"])
+    assert (answer.status, answer.reply.body) == (202, b"")
+    gate.set()
+    assert "error" not in (await call).message
+
+
+@spoken
+async def test_stateless_client_is_never_sent_a_retired_code():
+    """[error.defined-codes] [resource.not-found-invalid-params] -32002 of the older revisions is -32602 now."""
+    mcp = MCPServer("test")
+    mcp.add_resource(lambda x: 1 / 0, "a:{x}")
+    unknown, broken = [await StatelessClient(mcp).request("resources/read", {"uri": uri}) for uri in ("b:1", "a:1")]
+    assert (unknown.status, unknown.error["code"], unknown.error["data"]) == (400, -32602, {"uri": "b:1"})
+    assert (broken.status, broken.error) == (200, {"code": -32603, "message": "Internal error"})
+
+
+@spoken
+async def test_lists_are_the_same_for_every_stateless_client_and_so_are_their_hints():
+    """[list.not-per-connection] [cache.same-scope]"""
+    mcp = number_server(5, page_size=2, cache_lists=(5, "private"))
+    first = await StatelessClient(mcp).request("tools/list")
+    second = await StatelessClient(mcp, {"roots": {}}).request("tools/list", {"cursor": first.result["nextCursor"]})
+    assert [tool["name"] for page in (first, second) for tool in page.result["tools"]] == [f"tool{n}" for n in range(4)]
+    assert {(page.result["ttlMs"], page.result["cacheScope"]) for page in (first, second)} == {(5, "private")}
+    assert (await StatelessClient(mcp).request("tools/list")).result == first.result
+
+
+@spoken
+async def test_prompt_may_link_to_a_resource():
+    """[prompt.resource-link]"""
+    mcp, link = MCPServer("test"), {"type": "resource_link", "uri": "a:1", "name": "one"}
+    mcp.add_prompt(lambda: link, "show")
+    answer = await StatelessClient(mcp).request("prompts/get", {"name": "show"})
+    assert answer.result["messages"] == [{"role": "user", "content": link}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 200),
+        ({"mcp_method": "Tools/Call"}, 400),  # [header.case]
+        ({"mcp_name": "ECHO"}, 400),
+        ({"mcp_name": "=?base64?ZWNobw==?="}, 200),
+        ({"mcp_name": "=?BASE64?ZWNobw==?="}, 400),
+        ({"mcp_name": "\xe9cho"}, 400),  # [header.characters-valid]
+        ({"mcp_name": "=?base64?6WNobw==?="}, 400),  # not UTF-8
+        ({"mcp_name": "=?base64?ZWNo bw==?="}, 400),
+    ],
+)
+@spoken
+async def test_header_values_are_compared_to_the_letter(fields, status):
+    """[header.case] [header.characters-valid] [header.base64-decoded] [header.mismatch-error]"""
+    mcp = MCPServer("test")
+    mcp.add_tool(lambda: "", "echo")
+    answer = await StatelessClient(mcp).call("echo", **fields)
+    assert (answer.status, answer.message.get("error", {}).get("code")) == (status, -32020 if status == 400 else None)
+
+
+@spoken
+async def test_log_level_that_does_not_exist_is_invalid_params():
+    """[log.level-unknown]"""
+    answer = await StatelessClient(MCPServer("test"), **{META + "logLevel": "loud"}).request("tools/list")
+    assert (answer.status, answer.error["code"]) == (400, -32602)
+
+
+@spoken
+async def test_question_by_url_has_no_identifier():
+    """[elicit.url-without-id] The handler gives one for clients of 2025-11-25; here the state is enough."""
+    mcp = MCPServer("test")
+
+    @mcp.tool()
+    async def visit(ctx: Context) -> str:
+        return (await ctx.elicit_url("Please log in.", "https://example.com/login", "id-1", key="visit")).action
+
+    client = StatelessClient(mcp, {"elicitation": {"url": {}}})
+    asked = await client.call("visit")
+    params = {"mode": "url", "message": "Please log in.", "url": "https://example.com/login"}
+    assert asked.result["inputRequests"] == {"visit": {"method": "elicitation/create", "params": params}}
+    answer = await client.answer(asked, visit={"action": "accept"})
+    assert answer.result["content"] == [{"type": "text", "text": "accept"}]
+
+
+@spoken
+async def test_each_listen_stream_has_what_it_asked_for_under_its_own_id():
+    """[listen.several] [listen.tagged] [resource.listened] Even where a client uses one id twice, or 1 and "1"."""
+    mcp = number_server(2)
+    streams = [
+        await StatelessClient(mcp).request("subscriptions/listen", {"notifications": wanted}, id=id)
+        for id, wanted in [(1, {"resourceSubscriptions": ["a:0"]}), ("1", {"toolsListChanged": True}), (1, {})]
+    ]
+    mcp.notify_resource_updated("a:1")
+    mcp.notify_resource_updated("a:0")
+    mcp.notify_tools_changed()
+    mcp.notify_prompts_changed()
+    for stream, id, method in zip(streams[:2], (1, "1"), ("resources/updated", "tools/list_changed"), strict=True):
+        acknowledged, notice = await stream.page.wait_messages(2)
+        assert acknowledged["params"]["_meta"] == notice["params"]["_meta"] == {META + "subscriptionId": id}
+        assert notice["method"] == f"notifications/{method}"
+    await mcp.close()
+
+
+@pytest.mark.parametrize("cache", [(-1, "public"), (1.5, "public"), (True, "public"), (0, "shared"), (0, None)])
+def test_cache_hint_that_no_client_could_read_is_refused_at_registration(cache):
+    """[cache.form]"""
+    for setting in ("cache_lists", "cache_reads"):
+        with pytest.raises(ValueError, match="expected milliseconds and 'public' or 'private'"):
+            MCPServer("test", **{setting: cache})
+    with pytest.raises(ValueError, match="expected milliseconds"):
+        MCPServer("test").add_resource(lambda: "text", "doc://a", cache=cache)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from inmemory import Client, run
+from inmemory import Client, StatelessClient, run
 
 import streamhttp_mcp
 from streamhttp_mcp import MCPServer, Request
@@ -32,6 +32,30 @@ def test_the_first_example_is_a_server_that_works():
         assert answer.page.messages[0]["params"]["message"] == "thinking of something nice"
 
     run(conversation())
+
+
+def test_the_tool_that_asks_runs_unchanged_for_a_client_of_each_era():
+    """The session client answers on the stream, the stateless one by calling again."""
+    module = {"__name__": "example"}
+    exec(code_blocks("python")[1], module)
+    given = {"action": "accept", "content": {"colour": "blue"}}
+    call = {"name": "paint", "arguments": {"what": "the door"}}
+
+    async def with_session():
+        client = await Client(module["mcp"]).connect(capabilities={"elicitation": {}})
+        answer = await client.request("tools/call", call)
+        await client.respond((await answer.page.wait_messages(1))[0], given)
+        return (await answer.complete()).result["content"]
+
+    async def without():
+        client = StatelessClient(module["mcp"], {"elicitation": {}})
+        asked = (await client.request("tools/call", call)).result
+        (key,) = asked["inputRequests"]
+        retry = call | {"requestState": asked["requestState"], "inputResponses": {key: given}}
+        return (await client.request("tools/call", retry)).result["content"]
+
+    painted = [{"type": "text", "text": "the door is blue now"}]
+    assert run(with_session()) == run(without()) == painted
 
 
 def test_the_curl_line_opens_a_session_when_pasted():

@@ -13,7 +13,7 @@ The life of one request, in function names:
     socket -> Connection -> read_head, read_body -> MCPServer.handle -> check_host, check_origin -> handle_post
            -> parse_message -> answer_in_session or answer_statelessly -> answer_call -> find_method, say call_tool
            -> your handler(ctx)
-    socket <- EventSink or one JSON body <- Exchange (decides which, late) <- ctx.report_progress, ctx.elicit, result
+    socket <- Connection or one JSON body <- Exchange (decides which, late) <- ctx.report_progress, ctx.elicit, result
 
 Sections stand in the order in which a byte meets them, and lean only on those above:
 
@@ -67,8 +67,7 @@ from uuid import UUID
 __version__ = "0.1.0"
 
 # ---- 1 Settings --------------------------------------------------------------------------------------
-# What can be set, in one place: the protocol revisions served and the limits on everything that a
-# stranger can send. Nothing below holds a number of its own.
+# In one place: the protocol revisions served, and the limits on everything that a stranger can send.
 
 # Revision names are dates, so comparing two of them as strings tells which is newer.
 SESSION_REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25")  # opened by `initialize`, oldest first
@@ -112,13 +111,14 @@ class Limits:
     retry_seconds: float = 1  # how long a client waits before it reconnects
     # The server's own patience.
     ask_seconds: float = 300  # a question to the client that is not answered fails
+    state_seconds: float = 3600  # for so long the stateless era takes answers to a question
     grace_seconds: float = 5  # running calls may finish for so long at shutdown
     threads: int = 64  # plain `def` handlers running at once; further ones wait
 
 
 # ---- 2 Errors ----------------------------------------------------------------------------------------
-# Two families, because a refusal has two possible levels: the HTTP exchange itself failed, or HTTP is
-# fine and the JSON-RPC call inside it failed. Parsers and guards raise them; one place replies to each.
+# A refusal has two possible levels: the HTTP exchange itself failed, or HTTP is fine and the JSON-RPC
+# call inside it failed. Parsers and guards raise; one place replies to each.
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 RESOURCE_NOT_FOUND = -32002  # up to 2025-11-25
@@ -154,10 +154,11 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 FIELD_LINE = re.compile(rf"({TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
-ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")
+ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
 # Fields that a request has once. Anything else that comes twice is one list, joined by commas.
 SINGLE_FIELDS = frozenset(
-    "host content-length content-type authorization origin last-event-id mcp-session-id mcp-protocol-version mcp-method mcp-name".split()
+    """host content-length content-type authorization origin last-event-id
+    mcp-session-id mcp-protocol-version mcp-method mcp-name""".split()
 )
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -193,14 +194,12 @@ class Request:
         return "close" not in options if self.minor_version else "keep-alive" in options
 
 
+@dataclass(slots=True)
 class ByteReader:
     """The bytes of one connection in order. What was read too far waits in `buffer` for the next request."""
 
-    __slots__ = ("buffer", "stream")
-
-    def __init__(self, stream: asyncio.StreamReader) -> None:
-        self.stream = stream
-        self.buffer = b""
+    stream: asyncio.StreamReader
+    buffer: bytes = b""
 
     async def more(self) -> bytes:
         """Wait for the next bytes and return them; raise ConnectionEnded when there will be none."""
@@ -209,15 +208,14 @@ class ByteReader:
             raise ConnectionEnded
         return data
 
-    async def until(self, delimiter: bytes, limit: int, too_long: HTTPError) -> bytes:
-        """Return what comes before the delimiter, at most `limit` bytes, and drop the delimiter: b'5\\r\\nhello' -> b'5'."""
-        reach = limit + len(delimiter)
-        while (end := self.buffer.find(delimiter, 0, reach)) < 0:
-            if len(self.buffer) >= reach:
+    async def line(self, limit: int, too_long: HTTPError) -> bytes:
+        """Return the next line, at most `limit` bytes, without its CRLF."""
+        while (end := self.buffer.find(b"\r\n", 0, limit + 2)) < 0:
+            if len(self.buffer) >= limit + 2:
                 raise too_long
             self.buffer += await self.more()
-        found, self.buffer = self.buffer[:end], self.buffer[end + len(delimiter) :]
-        return found
+        line, self.buffer = self.buffer[:end], self.buffer[end + 2 :]
+        return line
 
     async def exactly(self, size: int) -> bytes:
         """Return the next `size` bytes. Parts are joined once: adding to a long string would copy it each time."""
@@ -227,39 +225,33 @@ class ByteReader:
             missing -= len(parts[-1])
         data = b"".join(parts)
         self.buffer = data[size:]
-        return data[:size] if self.buffer else data
+        return data[:size]
 
 
 async def read_head(reader: ByteReader, limits: Limits) -> Request:
-    """Read a request line and its header fields; the body is still on the wire. Raise HTTPError."""
+    """[limits.head] Read a request line and header fields, or refuse them as soon as nothing good can come of them."""
     while True:
         while reader.buffer.startswith(b"\r\n"):  # [http.empty-line-before] left by clients that end a body with CRLF
             reader.buffer = reader.buffer[2:]
-        end = reader.buffer.find(b"\r\n\r\n")
-        check_partial_head(reader.buffer if end < 0 else reader.buffer[: end + 4], limits)
-        if end >= 0:
-            break
+        head, blank_line, rest = reader.buffer.partition(b"\r\n\r\n")
+        if head.count(b"\n") != head.count(b"\r\n"):  # [http.bare-lf]
+            raise HTTPError(400, "bare LF in the request head: every line must end with CRLF")
+        # Until the blank line is there, the last bytes may be the start of a line's end, or of the blank line.
+        longest = limits.request_line_bytes
+        if len(head) > longest + (not blank_line) and head.find(b"\r\n", 0, longest + 2) < 0:
+            raise HTTPError(414, f"request line is longer than {longest} bytes")
+        if len(head) > limits.head_bytes + (0 if blank_line else 3):
+            raise HTTPError(431, f"request head is longer than {limits.head_bytes} bytes")
+        if blank_line:
+            reader.buffer = rest
+            return parse_head(head, limits)
         reader.buffer += await reader.more()
-    head, reader.buffer = reader.buffer[:end], reader.buffer[end + 4 :]
-    return parse_head(head, limits)
-
-
-def check_partial_head(head: bytes, limits: Limits) -> None:
-    """[limits.head] Refuse a head that cannot become a good one, without waiting for its end."""
-    if head.count(b"\n") != head.count(b"\r\n"):  # [http.bare-lf]
-        raise HTTPError(400, "bare LF in the request head: every line must end with CRLF")
-    longest = limits.request_line_bytes
-    if len(head) >= longest + 2 and head.find(b"\r\n", 0, longest + 2) < 0:
-        raise HTTPError(414, f"request line is longer than {longest} bytes")
-    if len(head) - 4 >= limits.head_bytes + head.endswith(b"\r\n\r\n"):  # the blank line does not count
-        raise HTTPError(431, f"request head is longer than {limits.head_bytes} bytes")
 
 
 def parse_head(head: bytes, limits: Limits) -> Request:
     """Parse a head without its blank line: b'GET / HTTP/1.1\\r\\nHost: a' -> Request('GET', '/', {'host': 'a'})."""
     start, *lines = head.decode("latin-1").split("\r\n")
-    match = REQUEST_LINE.fullmatch(start)
-    if not match:  # [http.request-line]
+    if not (match := REQUEST_LINE.fullmatch(start)):  # [http.request-line]
         raise HTTPError(400, f"malformed request line: expected 'METHOD /path HTTP/1.1', got {start[:100]!a}")
     method, target, major, minor = match.groups()
     if major != "1":  # [http.version-505]
@@ -268,9 +260,8 @@ def parse_head(head: bytes, limits: Limits) -> Request:
         raise HTTPError(431, f"more than {limits.header_fields} header fields")
     headers: dict[str, str] = {}
     for line in lines:
-        match = FIELD_LINE.fullmatch(line)
-        # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read these two differently.
-        if not match:
+        # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read the last two differently.
+        if not (match := FIELD_LINE.fullmatch(line)):
             raise HTTPError(400, f"malformed header field: expected 'Name: value', got {line[:100]!a}")
         name, value = match[1].lower(), match[2].rstrip(" \t")
         if name in headers:
@@ -280,8 +271,7 @@ def parse_head(head: bytes, limits: Limits) -> Request:
         headers[name] = value
     if "host" not in headers and minor != "0":
         raise HTTPError(400, "header field Host is missing")  # [http.host-required]
-    match = ABSOLUTE_FORM.fullmatch(target)
-    if match:  # [http.absolute-form] As proxies send it: 'http://a:80/mcp' is '/mcp', and its host is what counts.
+    if match := ABSOLUTE_FORM.fullmatch(target):  # [http.absolute-form] as proxies send it; its host is what counts
         headers["host"], target = match[1], match[2] or "/"
     elif not target.startswith("/") and (target != "*" or method != "OPTIONS"):
         raise HTTPError(400, f"malformed request target: expected a path, got {target[:100]!a}")
@@ -290,16 +280,14 @@ def parse_head(head: bytes, limits: Limits) -> Request:
 
 async def read_body(reader: ByteReader, request: Request, limits: Limits) -> bytes:
     """Read the body that belongs to a head, framed by its length or in chunks. Raise HTTPError."""
-    length, coding = request.headers.get("content-length"), request.headers.get("transfer-encoding")
+    length, coding = request.headers.get("content-length", "0"), request.headers.get("transfer-encoding")
     if coding is not None:
         # [http.one-framing] [http.old-no-coding] Both fields at once is how requests are smuggled past a proxy.
-        if length is not None or request.minor_version == 0:
+        if "content-length" in request.headers or request.minor_version == 0:
             raise HTTPError(400, "Transfer-Encoding together with Content-Length, or in HTTP/1.0")
         if coding.lower() != "chunked":  # [http.coding-501]
             raise HTTPError(501, f"transfer coding must be chunked, got {coding[:100]!a}")
         return await read_chunks(reader, limits)
-    if length is None:
-        return b""
     if not (length.isascii() and length.isdigit()):  # [http.length-digits]
         raise HTTPError(400, f"Content-Length must be a decimal number, got {length[:100]!a}")
     if len(length) > 18 or int(length) > limits.body_bytes:  # [limits.body]
@@ -312,9 +300,8 @@ async def read_chunks(reader: ByteReader, limits: Limits) -> bytes:
     chunks: list[bytes] = []
     total = 0
     while True:
-        line = await reader.until(b"\r\n", 1024, HTTPError(400, "chunk size line is longer than 1024 bytes"))
-        match = CHUNK_SIZE.fullmatch(line)  # [http.chunk-extension] read past, and bounded by the line
-        if not match:
+        line = await reader.line(1024, HTTPError(400, "chunk size line is longer than 1024 bytes"))
+        if not (match := CHUNK_SIZE.fullmatch(line)):  # [http.chunk-extension] read past, and bounded by the line
             raise HTTPError(400, f"expected hexadecimal chunk size, got {line[:100]!a}")
         size = int(match[1], 16)
         if size == 0:
@@ -329,7 +316,7 @@ async def read_chunks(reader: ByteReader, limits: Limits) -> bytes:
         if (end := await reader.exactly(2)) != b"\r\n":
             raise HTTPError(400, f"expected CRLF after a chunk, got {end!a}")
     for _ in range(limits.header_fields + 1):  # [http.trailers] read, checked and not used
-        line = await reader.until(b"\r\n", limits.request_line_bytes, HTTPError(431, "trailer field is too long"))
+        line = await reader.line(limits.request_line_bytes, HTTPError(431, "trailer field is too long"))
         if not line:
             return b"".join(chunks)
         if not FIELD_LINE.fullmatch(line.decode("latin-1")):
@@ -371,10 +358,9 @@ def parse_accept(value: str) -> tuple[bool, bool]:
 
 
 # ---- 4 SSE -------------------------------------------------------------------------------------------
-# An event stream is text: lines of 'field: value', and an empty line ends the event. This section knows
-# no MCP either: it has events, the `Stream` that outlives its connections, and the `Exchange`, which
-# decides as late as it can whether a request is answered by one JSON body or by a stream. Promised to
-# those below: an event is written to one connection only, in order, and a slow peer costs no memory
+# An event stream is text: lines of 'field: value', and an empty line ends the event. This section knows no MCP
+# either: it has the `Stream`, which outlives its connections, and the `Exchange`, one JSON body or a stream.
+# Promised to those below: an event is written to one connection only, in order, and a slow peer costs no memory
 # beyond the limits. The rules are the HTML standard's "Server-sent events".
 
 EVENT_STREAM_HEADERS = (  # [sse.media-type] [stream.no-buffering]
@@ -398,15 +384,10 @@ class Sink(typing.Protocol):
     """What a stream writes to: the sending half of one HTTP response."""
 
     @property
-    def congested(self) -> bool:
-        """Whether the peer reads more slowly than we write."""
-
+    def congested(self) -> bool: ...  # the peer reads more slowly than we write
     def write(self, data: bytes) -> None: ...
-    def end(self) -> None:
-        """The response is complete."""
-
-    async def drain(self) -> None:
-        """Wait until the peer has caught up, or is gone."""
+    def end(self) -> None: ...  # the response is complete
+    async def drain(self) -> None: ...  # returns when the peer has caught up, or is gone
 
 
 class Event(NamedTuple):
@@ -436,11 +417,8 @@ class Stream:
     sink: Sink | None = None
 
     def attach(self, sink: Sink, after: int | None = None) -> None:
-        """Let events flow to this connection, from event `after` on if it is given. The newest connection wins.
-
-        [stream.newest-wins] A client that crashed and came back is not locked out by its own ghost.
-        """
-        self.detach()
+        """Let events flow to this connection; if `after` is given, those after that one."""
+        self.detach()  # [stream.newest-wins] A client that crashed and came back is not locked out by its own ghost.
         self.sink = sink
         if after is not None:  # what the client has seen is forgotten, what it has not is sent again
             self.unsent = deque(event for event in (*self.replay, *self.unsent) if event.number > after)
@@ -468,9 +446,7 @@ class Stream:
         self.unsent.append(event)
         self.size += len(event.frame)
         self.pump()
-        while self.size > self.limits.stream_bytes or len(self.unsent) + len(self.replay) > self.limits.stream_events:
-            if not self.forget_oldest():
-                break
+        self.forget_oldest()
 
     def pump(self) -> None:
         """Write all that is ready, in one go."""
@@ -487,15 +463,14 @@ class Stream:
         if self.finished:
             self.detach()
 
-    def forget_oldest(self) -> bool:
-        """[stream.bounded] Drop the oldest notification; results and questions stay. False if there is none."""
-        for events in (self.replay, self.unsent):
-            for index, event in enumerate(events):
-                if not event.keep:
-                    del events[index]
-                    self.size -= len(event.frame)
-                    return True
-        return False
+    def forget_oldest(self) -> None:
+        """[stream.bounded] Drop the oldest notifications beyond the limits; results and questions stay."""
+        while self.size > self.limits.stream_bytes or len(self.replay) + len(self.unsent) > self.limits.stream_events:
+            event = next((event for event in itertools.chain(self.replay, self.unsent) if not event.keep), None)
+            if event is None:
+                return
+            (self.replay if event in self.replay else self.unsent).remove(event)
+            self.size -= len(event.frame)
 
     async def send(self, data: bytes, keep: bool = False) -> None:
         """[stream.back-pressure] Add an event, and wait while the connection is slow: that costs no memory."""
@@ -534,36 +509,24 @@ class Exchange:
     takes_stream: bool
     open_stream: Callable[[], Stream]
     batch: bool = False  # the answers of a batch travel in a list
-    stream: Stream | None = None
-    body: bytes | None = None
-    finished: bool = False
     status: int = 200  # of a JSON body
-    decided: asyncio.Future[None] | None = None  # while somebody waits for the decision
+    stream: Stream | None = None
+    finished: bool = False
+    decided: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def reply(self, patience: float) -> Reply:
         """Wait until the form is decided, at most `patience` seconds where a stream is possible."""
-        if not self.finished and self.stream is None:
-            loop = asyncio.get_running_loop()
-            self.decided = loop.create_future()
-            timer = loop.call_later(patience if self.takes_stream else 1e9, self.open)
-            try:
-                await self.decided
-            finally:
-                timer.cancel()
-        return self.decision()
-
-    def decision(self) -> Reply:
-        if self.stream is not None:
-            return Reply(200, EVENT_STREAM_HEADERS, stream=self.stream)
-        if self.body is None:  # there is no result, since the call was cancelled
-            return Reply(202)
-        return Reply(self.status, JSON_HEADERS, self.body)
+        timer = self.decided.get_loop().call_later(patience, self.open)
+        try:
+            return await self.decided
+        finally:
+            timer.cancel()
 
     def open(self) -> None:
         """Answer by an event stream from here on."""
         if self.stream is None and self.takes_stream and not self.finished:
             self.stream = self.open_stream()
-            self.decide()
+            self.decide(Reply(200, EVENT_STREAM_HEADERS, stream=self.stream))
 
     async def send(self, data: bytes, keep: bool = False) -> None:
         """[stream.related-only] Send what comes before the result. A client that takes no stream does not get it."""
@@ -581,12 +544,14 @@ class Exchange:
                 self.stream.push(answer, keep=True)
             self.stream.finish()
         elif answers:
-            self.body = b"[%b]" % b",".join(answers) if self.batch else answers[0]  # [batch.response-array]
-        self.decide()
+            body = b"[%b]" % b",".join(answers) if self.batch else answers[0]  # [batch.response-array]
+            self.decide(Reply(self.status, JSON_HEADERS, body))
+        else:
+            self.decide(Reply(202))
 
-    def decide(self) -> None:
-        if self.decided is not None and not self.decided.done():
-            self.decided.set_result(None)
+    def decide(self, reply: Reply) -> None:
+        if not self.decided.done():  # else the client left while it was waiting
+            self.decided.set_result(reply)
 
 
 # ---- 5 JSON-RPC --------------------------------------------------------------------------------------
@@ -597,10 +562,7 @@ Message = dict[str, Any]
 
 
 def parse_message(body: bytes) -> Message | list[Any]:
-    """Parse a body: one message with a sound envelope, or a batch (a list that is not looked into).
-
-    Raises RPCError: -32700 where the text is not JSON, -32600 where the JSON is not JSON-RPC 2.0.
-    """
+    """Parse a body: one message with a sound envelope, or a batch (a list that is not looked into). RPCError."""
     try:
         message = DECODER.decode(body.decode())  # [message.utf-8] [json.strict]
         if HALF_CHARACTER.search(body):  # an escape that may be half of a surrogate pair; encoding tells
@@ -1147,27 +1109,91 @@ SCHEMA["properties"] = ARGUMENTS  # and so a schema is checked with all that is 
 
 
 # ---- 7 Context ---------------------------------------------------------------------------------------
-# What a handler may do while it runs: report, log, ask, look at its own request. A Context is one call.
-# It does not know how its client is asked, since the eras differ in that: they hand in `ask_client`.
+# What a handler may say and do while it runs: content for a model, questions for a client, and the Context,
+# which is one call: report, log, ask, look at its own request. It does not know how its client is asked,
+# since the eras differ in that: they hand in `ask_client`.
 
+BINARY = "application/octet-stream"
 CONTENT_TYPES = frozenset({"text", "image", "audio", "resource", "resource_link", "tool_use", "tool_result"})
-FORM_TYPES = frozenset({"string", "number", "integer", "boolean"})
-ACTIONS = ("accept", "decline", "cancel")
-SAMPLE_OPTIONS = {
-    "system_prompt": "systemPrompt", "temperature": "temperature", "model_preferences": "modelPreferences",
-    "stop_sequences": "stopSequences", "include_context": "includeContext", "metadata": "metadata",
-    "tools": "tools", "tool_choice": "toolChoice",
-}  # fmt: skip
 T = TypeVar("T")
+
+
+class Media:
+    """Binary content from a handler: Image(path='a.png') or Image(data=b'...', format='png')."""
+
+    kind, default_format = "", ""
+
+    def __init__(self, path: str | Path | None = None, data: bytes | None = None, format: str | None = None) -> None:
+        if (path is None) == (data is None):
+            raise ValueError("give either a path or data")
+        self.data = data if data is not None else Path(path or "").read_bytes()
+        format = (format or Path(path or "").suffix.lstrip(".") or self.default_format).lower()
+        subtype = {"jpg": "jpeg", "mp3": "mpeg", "svg": "svg+xml"}.get(format, format)
+        self.mime_type = f"{self.kind}/{subtype}"
+
+
+class Image(Media):
+    kind, default_format = "image", "png"
+
+
+class Audio(Media):
+    kind, default_format = "audio", "wav"
+
+
+@dataclass(slots=True)
+class ToolResult:
+    """A tool's whole answer, for what a plain return value cannot say."""
+
+    content: Any = ()  # what `content_block` takes, or a list of it
+    structured: Message | None = None
+    is_error: bool = False
+    meta: Message | None = None
+
+
+def user(content: Any) -> Message:
+    """A prompt or sampling message: 'hello' -> {'role': 'user', 'content': {'type': 'text', 'text': 'hello'}}."""
+    return {"role": "user", "content": content_block(content)}
+
+
+def assistant(content: Any) -> Message:
+    return {"role": "assistant", "content": content_block(content)}
+
+
+def content_block(value: Any) -> Message:
+    """[tool.content-types] Make a content block: 'hi' -> {'type': 'text', 'text': 'hi'}. Data becomes JSON text."""
+    if isinstance(value, dict) and is_content(value):
+        return value
+    if isinstance(value, Media):  # [prompt.media]
+        return {"type": value.kind, "data": to_base64(value.data), "mimeType": value.mime_type}
+    if isinstance(value, bytes):  # [prompt.embedded]
+        resource = {"uri": f"data:{BINARY}", "mimeType": BINARY, "blob": to_base64(value)}
+        return {"type": "resource", "resource": resource}
+    return {"type": "text", "text": value if isinstance(value, str) else to_text(value)}
+
+
+def is_content(value: Any) -> bool:
+    """Whether a value is something that a model sees, rather than data."""
+    if isinstance(value, dict):
+        return isinstance(value.get("type"), str) and value["type"] in CONTENT_TYPES
+    return isinstance(value, (str, bytes, Media))
+
+
+def to_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def to_text(value: Any) -> str:
+    """Data as JSON for a model to read. ValueError for NaN."""
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(slots=True)
 class Question:
-    """A request to the client: what is asked, what the client must have declared, how its answer is read."""
+    """A request to the client, and how its answer is read."""
 
     method: str  # 'elicitation/create'
     params: Message
-    capabilities: tuple[str, ...]  # ('sampling', 'sampling.tools'): paths in the client capabilities object
+    capabilities: Sequence[str]  # that the client must have declared: ('sampling', 'sampling.tools')
     read: Callable[[Message], Any]  # raises ValueError where the answer is not of the right shape
 
 
@@ -1186,9 +1212,8 @@ class MissingCapability(ToolError):
 class InputRequired(BaseException):
     """Ends a call with questions, for a client of 2026-07-28: `InputRequired({'name': elicit_form(...)}, state='1')`.
 
-    `Context.ask` does this by itself. An author who wants to do the rounds by hand returns or raises it, and reads
-    `ctx.input_responses` and `ctx.request_state` when the client calls again. It is no Exception, as it must pass
-    through handlers that catch these.
+    `Context.ask` does this by itself. An author may also return or raise it, and read `ctx.input_responses` and
+    `ctx.request_state` when the client calls again. It is no Exception: it must pass through handlers that catch these.
     """
 
     def __init__(self, questions: dict[str, Question] | None = None, state: str | None = None) -> None:
@@ -1207,15 +1232,14 @@ class ElicitResult:
 
 def elicit_form(message: str, schema: Any) -> Question:
     """Ask the user to fill in a form. The schema is a dict, or a class with fields of simple types. ValueError."""
-    requested = schema if isinstance(schema, dict) else schema_of(schema)
+    requested, hint = (schema, Any) if isinstance(schema, dict) else (without_null(schema_of(schema)), schema)
     if requested.get("type") != "object":
         raise ValueError("a form is asked for by the schema of an object, or a class with fields")
-    if not isinstance(schema, dict):
-        requested = without_null(requested)
     # [elicit.form-request] [elicit.flat-schema] [elicit.enum-forms] Clients build a form from this: nothing is nested.
     for name, member in requested.get("properties", {}).items():
+        simple = member.get("type") in ("string", "number", "integer", "boolean") or {"enum", "oneOf"} & member.keys()
         several = member.get("type") == "array" and {"enum", "anyOf"} & member.get("items", {}).keys()
-        if not several and member.get("type") not in FORM_TYPES and not {"enum", "oneOf"} & member.keys():
+        if not simple and not several:
             raise ValueError(f"the form's property {name!r} must be a string, a number, a boolean or an enum")
 
     def read(answer: Message) -> ElicitResult:
@@ -1223,25 +1247,25 @@ def elicit_form(message: str, schema: Any) -> Question:
             return read_action(answer)
         content = answer.get("content")
         check(content, requested, "content")  # [elicit.validate-received]
-        return ElicitResult("accept", content, content if isinstance(schema, dict) else convert(content, schema))
+        return ElicitResult("accept", content, convert(content, hint))
 
     return Question("elicitation/create", {"message": message, "requestedSchema": requested}, ("elicitation",), read)
 
 
 def without_null(schema: Schema) -> Schema:
     """Write a class's schema as forms know it: anyOf: [{'type': 'string'}, {'type': 'null'}] -> {'type': 'string'}."""
-    properties = {}
-    for name, member in schema["properties"].items():
+    properties = dict(schema.get("properties", {}))
+    for name, member in properties.items():
         kinds = [kind for kind in member.get("anyOf", ()) if kind != {"type": "null"}]
         if len(kinds) == 1:
-            member = kinds[0] | {key: value for key, value in member.items() if key != "anyOf" and value is not None}
-        properties[name] = member
-    return {"type": "object", "properties": properties, "required": schema.get("required", [])}
+            remarks = {key: value for key, value in member.items() if key != "anyOf" and value is not None}
+            properties[name] = kinds[0] | remarks
+    return {"type": schema.get("type"), "properties": properties, "required": schema.get("required", [])}
 
 
 def read_action(answer: Message) -> ElicitResult:
-    if answer.get("action") not in ACTIONS:  # [elicit.actions]
-        raise ValueError(f"expected an action, one of {', '.join(ACTIONS)}")
+    if answer.get("action") not in ("accept", "decline", "cancel"):  # [elicit.actions]
+        raise ValueError("expected an action, one of accept, decline, cancel")
     return ElicitResult(answer["action"])
 
 
@@ -1251,19 +1275,24 @@ def elicit_url(message: str, url: str, elicitation_id: str) -> Question:
     return Question("elicitation/create", params, ("elicitation.url",), read_action)
 
 
-def sample_message(messages: str | list[Message], *, max_tokens: int = 1000, **options: Any) -> Question:
-    """Ask the client's model. A str is one user message; the answer is the CreateMessageResult, a dict.
-
-    Options: system_prompt, temperature, model_preferences, stop_sequences, include_context, metadata, tools and
-    tool_choice, as the specification has them. Raises ValueError for messages that break its rules.
-    """
+def sample_message(
+    messages: str | list[Message], *, max_tokens: int = 1000, system_prompt: str | None = None,
+    temperature: float | None = None, model_preferences: Message | None = None, metadata: Message | None = None,
+    stop_sequences: list[str] | None = None, include_context: str | None = None,
+    tools: list[Message] | None = None, tool_choice: Message | None = None,
+) -> Question:  # fmt: skip
+    """Ask the client's model; the answer is the CreateMessageResult, a dict. A str is one user message. ValueError."""
     messages = [user(messages)] if isinstance(messages, str) else messages
     check_tool_balance(messages)
-    named = {SAMPLE_OPTIONS[name]: value for name, value in options.items() if value is not None}
-    # [sampling.tools-declared] [sampling.context-declared]
-    with_tools, with_context = named.keys() & {"tools", "toolChoice"}, named.get("includeContext", "none") != "none"
-    needs = ("sampling", *["sampling.tools"] * bool(with_tools), *["sampling.context"] * with_context)
-    return Question("sampling/createMessage", {"messages": messages, "maxTokens": max_tokens, **named}, needs, read_sample)
+    needs = ["sampling"]
+    if tools is not None or tool_choice is not None:  # [sampling.tools-declared]
+        needs.append("sampling.tools")
+    if include_context not in (None, "none"):  # [sampling.context-declared]
+        needs.append("sampling.context")
+    params = present(messages=messages, maxTokens=max_tokens, systemPrompt=system_prompt, temperature=temperature,
+                     modelPreferences=model_preferences, metadata=metadata, stopSequences=stop_sequences,
+                     includeContext=include_context, tools=tools, toolChoice=tool_choice)  # fmt: skip
+    return Question("sampling/createMessage", params, needs, read_sample)
 
 
 def check_tool_balance(messages: list[Message]) -> None:
@@ -1286,19 +1315,19 @@ def read_sample(answer: Message) -> Message:
     return answer
 
 
-def read_roots(answer: Message) -> list[Message]:
-    roots = answer.get("roots")  # [roots.list]
-    if not isinstance(roots, list) or not all(isinstance(r, dict) and isinstance(r.get("uri"), str) for r in roots):
-        raise ValueError("expected roots: a list of objects with a uri")
-    return roots
-
-
 def list_roots() -> Question:
     """Ask for the folders that the client works in: [{'uri': 'file:///home/ada', 'name': 'home'}].
 
     [roots.changes] Nothing is remembered between two questions, so a change of the roots needs no handling.
     """
-    return Question("roots/list", {}, ("roots",), read_roots)
+
+    def read(answer: Message) -> list[Message]:  # [roots.list]
+        roots = answer.get("roots")
+        if not isinstance(roots, list) or not all(isinstance(r, dict) and isinstance(r.get("uri"), str) for r in roots):
+            raise ValueError("expected roots: a list of objects with a uri")
+        return roots
+
+    return Question("roots/list", {}, ("roots",), read)
 
 
 def blocks_of(message: Message) -> list[Message]:
@@ -1307,7 +1336,7 @@ def blocks_of(message: Message) -> list[Message]:
 
 
 def text_of(message: Message) -> str:
-    """Join the text of a prompt or sampling message: {'content': {'type': 'text', 'text': 'a'}} -> 'a'."""
+    """The text of a prompt or sampling message: {'content': {'type': 'text', 'text': 'a'}} -> 'a'."""
     return "\n".join(block["text"] for block in blocks_of(message) if block["type"] == "text")
 
 
@@ -1450,7 +1479,7 @@ class Context:
             self.waits.discard(future)
 
     def cancel(self, reason: str) -> None:
-        """Stop the call: its task, and what a plain handler waits for. Such a handler itself must look at `cancelled`."""
+        """Stop the call: its task, and what a plain handler waits for. That handler itself must look at `cancelled`."""
         self.cancelled = reason
         for future in list(self.waits):
             future.cancel()
@@ -1467,82 +1496,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Cache = tuple[int, str]  # for how many milliseconds a client may keep a result, and for whom: 'public' or 'private'
 
 
-class Media:
-    """Binary content from a handler: Image(path='a.png') or Image(data=b'...', format='png')."""
-
-    kind, default_format = "", ""
-
-    def __init__(self, path: str | Path | None = None, data: bytes | None = None, format: str | None = None) -> None:
-        if (path is None) == (data is None):
-            raise ValueError("give either a path or data")
-        self.data = data if data is not None else Path(path or "").read_bytes()
-        subtype = (format or Path(path or "").suffix.lstrip(".") or self.default_format).lower()
-        self.mime_type = f"{self.kind}/{ {'jpg': 'jpeg', 'mp3': 'mpeg', 'svg': 'svg+xml'}.get(subtype, subtype) }"
-
-
-class Image(Media):
-    kind, default_format = "image", "png"
-
-
-class Audio(Media):
-    kind, default_format = "audio", "wav"
-
-
-@dataclass(slots=True)
-class ToolResult:
-    """A tool's whole answer, for what a plain return value cannot say."""
-
-    content: Any = ()  # what `content_block` takes, or a list of it
-    structured: Message | None = None
-    is_error: bool = False
-    meta: Message | None = None
-
-
-def user(content: Any) -> Message:
-    """A prompt or sampling message: 'hello' -> {'role': 'user', 'content': {'type': 'text', 'text': 'hello'}}."""
-    return {"role": "user", "content": content_block(content)}
-
-
-def assistant(content: Any) -> Message:
-    return {"role": "assistant", "content": content_block(content)}
-
-
-def content_block(value: Any) -> Message:
-    """[tool.content-types] Make a content block: 'hi' -> {'type': 'text', 'text': 'hi'}. Data becomes JSON text."""
-    if isinstance(value, dict) and is_content(value):
-        return value
-    if isinstance(value, Media):  # [prompt.media]
-        return {"type": value.kind, "data": to_base64(value.data), "mimeType": value.mime_type}
-    if isinstance(value, bytes):  # [prompt.embedded]
-        mime_type = "application/octet-stream"
-        resource = {"uri": f"data:{mime_type}", "mimeType": mime_type, "blob": to_base64(value)}
-        return {"type": "resource", "resource": resource}
-    return {"type": "text", "text": value if isinstance(value, str) else to_text(value)}
-
-
-def is_content(value: Any) -> bool:
-    if isinstance(value, dict):
-        return isinstance(value.get("type"), str) and value["type"] in CONTENT_TYPES
-    return isinstance(value, (str, bytes, Media))
-
-
-def to_base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def to_text(value: Any) -> str:
-    """Data as JSON for a model to read. ValueError for NaN."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
-
-
-@dataclass(slots=True)
 class Handler:
-    """A registered function, and what its signature says about calling it."""
+    """A registered function, looked at once. TypeError where it could not be called, or a hint cannot be used."""
 
-    function: Callable[..., Any]
-    waits: bool  # a coroutine function; a plain one gets a thread
-    context: str | None  # the parameter that takes the Context
-    form: Form  # of the arguments
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if any(p.kind is p.POSITIONAL_ONLY for p in inspect.signature(function).parameters.values()):
+            raise TypeError(f"{function!r} has positional-only parameters, but arguments come by name")
+        self.function, hints = function, typing.get_type_hints(function)
+        # Whether it is a coroutine function; a plain one gets a thread.
+        self.waits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+        # The parameter that takes the Context, if there is one, and the form of the others.
+        self.context = next((name for name, hint in hints.items() if hint is Context and name != "return"), None)
+        self.form = signature_form(function, frozenset([self.context] if self.context else []))
 
     async def __call__(self, ctx: Context, arguments: Message) -> Any:
         if self.context:
@@ -1584,18 +1549,8 @@ def read_text(text: Any, schema: Schema) -> Any:
     return text
 
 
-def make_handler(function: Callable[..., Any]) -> Handler:
-    """Look at a function once. Raises TypeError where it could not be called, or a hint cannot be used."""
-    if any(p.kind is p.POSITIONAL_ONLY for p in inspect.signature(function).parameters.values()):
-        raise TypeError(f"{function!r} has positional-only parameters, but arguments come by name")
-    context = next((n for n, hint in typing.get_type_hints(function).items() if hint is Context and n != "return"), None)
-    waits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-    return Handler(function, waits, context, signature_form(function, frozenset([context] if context else [])))
-
-
 @dataclass(slots=True)
 class Tool:
-    name: str
     handler: Handler
     definition: Message  # as tools/list shows it
     reads: bool  # whether arguments are turned into the hinted types; not under a schema of the author's
@@ -1613,10 +1568,9 @@ class Tool:
     def read_value(self, value: Any) -> ToolResult:
         """Tell content, which a model sees, from data, which is for programs as well."""
         if "outputSchema" not in self.definition:
-            if value is None or is_content(value):
-                return ToolResult([] if value is None else [value])
-            if isinstance(value, (list, tuple)) and value and all(map(is_content, value)):
-                return ToolResult(value)
+            items = [] if value is None else value if value and isinstance(value, (list, tuple)) else [value]
+            if all(map(is_content, items)):
+                return ToolResult(items)
         data = plain(value)
         # [tool.structured-object] [tool.structured-also-text]
         return ToolResult([to_text(data)], data if isinstance(data, dict) and not self.wraps else {"result": data})
@@ -1624,34 +1578,32 @@ class Tool:
     def result(self, value: ToolResult) -> Message:
         if "outputSchema" in self.definition and not value.is_error:
             check(value.structured, self.definition["outputSchema"], "structuredContent")  # [tool.output-conforms]
-        items = list(value.content) if isinstance(value.content, (list, tuple)) else [value.content]
+        items = value.content if isinstance(value.content, (list, tuple)) else [value.content]
         if not items and value.structured is not None:
             items = [to_text(value.structured)]
-        content = [content_block(item) for item in items]
-        optional = present(structuredContent=value.structured, isError=value.is_error or None, _meta=value.meta)
-        return {"content": content, **optional}
+        return present(content=[content_block(item) for item in items], structuredContent=value.structured,
+                       isError=value.is_error or None, _meta=value.meta)  # fmt: skip
 
 
 def mirrored_headers(schema: Schema) -> dict[tuple[str, ...], str]:
     """[header.annotation-valid] Find the arguments that clients repeat in headers, by `x-mcp-header`. ValueError."""
     headers: dict[tuple[str, ...], str] = {}
-
-    def walk(inner: Any, path: tuple[str, ...]) -> None:
-        if isinstance(inner, dict) and "x-mcp-header" in inner:
-            name = inner["x-mcp-header"]
-            if not isinstance(name, str) or not re.fullmatch(TOKEN, name):
-                raise ValueError(f"x-mcp-header of {'.'.join(path)}: expected a header name, got {name!r}")
-            if inner.get("type") not in ("string", "integer", "boolean"):
-                raise ValueError(f"x-mcp-header of {'.'.join(path)}: its type must be string, integer or boolean")
-            if f"mcp-param-{name.lower()}" in headers.values():
-                raise ValueError(f"x-mcp-header {name!r} is given to two arguments")
-            headers[path] = f"mcp-param-{name.lower()}"
-        for name, member in inner.get("properties", {}).items() if isinstance(inner, dict) else ():
-            walk(member, (*path, name))
-
-    walk(schema, ())
+    found: list[tuple[tuple[str, ...], Schema]] = [((), schema)]
+    for path, inner in found:  # which grows as we go
+        members = inner.get("properties", {})
+        found += [((*path, name), member) for name, member in members.items() if isinstance(member, dict)]
+        if "x-mcp-header" not in inner:
+            continue
+        name, where = inner["x-mcp-header"], f"x-mcp-header of {'.'.join(path)}"
+        if not isinstance(name, str) or not re.fullmatch(TOKEN, name):
+            raise ValueError(f"{where}: expected a header name, got {name!r}")
+        if inner.get("type") not in ("string", "integer", "boolean"):
+            raise ValueError(f"{where}: its type must be string, integer or boolean")
+        if f"mcp-param-{name.lower()}" in headers.values():
+            raise ValueError(f"x-mcp-header {name!r} is given to two arguments")
+        headers[path] = f"mcp-param-{name.lower()}"
     if len(headers) != sum("x-mcp-header" in inner for _, inner in schemas_in(schema, "")):
-        raise ValueError("x-mcp-header stands where no fixed path of properties leads: in items, anyOf, $defs or the like")
+        raise ValueError("x-mcp-header stands where no fixed path of properties leads: in items, anyOf or $defs, say")
     return headers
 
 
@@ -1676,19 +1628,18 @@ class Resource:
 
     async def read(self, ctx: Context, uri: str, variables: Message) -> list[Message]:
         value = await self.handler(ctx, self.handler.read_texts(variables, uri))
-        values = value if isinstance(value, list) and all(map(is_contents, value)) else [value]
-        return [item if is_contents(item) else self.contents(uri, item) for item in values]
+        values = value if isinstance(value, list) else [value]
+        if all(isinstance(item, dict) and "uri" in item and ("text" in item or "blob" in item) for item in values):
+            return list(values)
+        return [self.contents(uri, value)]
 
     def contents(self, uri: str, value: Any) -> Message:
-        value, default = (value.data, value.mime_type) if isinstance(value, Media) else (value, "application/octet-stream")
-        if isinstance(value, bytes):  # [resource.binary-encoded]
-            return {"uri": uri, "mimeType": self.definition.get("mimeType", default), "blob": to_base64(value)}
-        default, text = ("text/plain", value) if isinstance(value, str) else ("application/json", to_text(value))
-        return {"uri": uri, "mimeType": self.definition.get("mimeType", default), "text": text}
-
-
-def is_contents(value: Any) -> bool:
-    return isinstance(value, dict) and "uri" in value and ("text" in value or "blob" in value)
+        """Bytes become a blob; text stays text, and data becomes JSON text."""
+        if isinstance(value, (bytes, Media)):  # [resource.binary-encoded]
+            data, kind = (value, BINARY) if isinstance(value, bytes) else (value.data, value.mime_type)
+            return {"uri": uri, "mimeType": self.definition.get("mimeType", kind), "blob": to_base64(data)}
+        text, kind = (value, "text/plain") if isinstance(value, str) else (to_text(value), "application/json")
+        return {"uri": uri, "mimeType": self.definition.get("mimeType", kind), "text": text}
 
 
 def parse_template(template: str) -> tuple[str, ...]:
@@ -1724,12 +1675,11 @@ class Prompt:
 
     async def get(self, ctx: Context, texts: Message) -> Message:  # [prompt.get]
         value = await self.handler(ctx, self.handler.read_texts(texts, f"prompt {self.definition['name']}"))
-        messages = value if isinstance(value, list) else [value]
         messages = [
             {**m, "content": content_block(m.get("content"))} if isinstance(m, dict) and "role" in m else user(m)
-            for m in messages
+            for m in (value if isinstance(value, list) else [value])
         ]
-        return {**present(description=self.definition.get("description")), "messages": messages}
+        return present(description=self.definition.get("description"), messages=messages)
 
 
 class Catalog:
@@ -1767,58 +1717,49 @@ class Catalog:
     # Registration. The decorators take what the `add_` methods take, and return the function unchanged.
 
     def tool(self, name: str | None = None, **details: Any) -> Callable[[Function], Function]:
-        return decorator(self.add_tool, name, details)
+        return decorator(lambda function: self.add_tool(function, name, **details))
 
     def resource(self, uri: str, **details: Any) -> Callable[[Function], Function]:
-        return decorator(self.add_resource, uri, details)
+        return decorator(lambda function: self.add_resource(function, uri, **details))
 
     def prompt(self, name: str | None = None, **details: Any) -> Callable[[Function], Function]:
-        return decorator(self.add_prompt, name, details)
+        return decorator(lambda function: self.add_prompt(function, name, **details))
 
     def completion(self) -> Callable[[Function], Function]:
         """Register `complete(ref, argument, context)`, which returns a list of suggested values, or None."""
-
-        def register(function: Function) -> Function:
-            self.completer = make_handler(function)
-            return function
-
-        return register
+        return decorator(lambda function: setattr(self, "completer", Handler(function)))
 
     def add_tool(
-        self, function: Callable[..., Any], name: str | None = None, *,
-        title: str | None = None, description: str | None = None, annotations: Message | None = None,
-        icons: list[Message] | None = None, meta: Message | None = None,
-        input_schema: Schema | None = None, output_schema: Schema | None = None,
+        self, function: Callable[..., Any], name: str | None = None, *, title: str | None = None,
+        description: str | None = None, annotations: Message | None = None, icons: list[Message] | None = None,
+        meta: Message | None = None, input_schema: Schema | None = None, output_schema: Schema | None = None,
     ) -> None:  # fmt: skip
-        """Register a tool. A schema that is given is shown unchanged and enforced.
+        """Register a tool. [tool.definition] A schema that is given is shown unchanged and enforced.
 
-        [schema.dialects-documented] Schemas are JSON Schema 2020-12, whatever they say.
-
-        Raises ValueError or TypeError for what cannot work: a bad name, a schema that leads nowhere, a hint
-        that JSON has no form for.
+        [schema.dialects-documented] Schemas are JSON Schema 2020-12, whatever they say. ValueError or TypeError for
+        what cannot work: a bad name, a schema that leads nowhere, a hint that JSON has no form for.
         """
-        name, handler = name or function.__name__, make_handler(function)
+        name, handler = name or function.__name__, Handler(function)
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", name):  # [tool.name-form]
             raise ValueError(f"tool name {name!r}: expected 1 to 128 letters, digits, '_', '-' or '.'")
         returns, wraps = typing.get_type_hints(function, include_extras=True).get("return", Any), False
         if output_schema is None and promises_data(returns):
             output_schema = schema_of(returns)
-            if wraps := output_schema.get("type") != "object":
-                result = {key: value for key, value in output_schema.items() if key != "$defs"}
-                output_schema = {"type": "object", "properties": {"result": result}, "required": ["result"]} | {
-                    key: value for key, value in schema_of(returns).items() if key == "$defs"
-                }
+            wraps = output_schema.get("type") != "object"
+            if wraps:
+                defs = present(**{"$defs": output_schema.pop("$defs", None)})  # $ref looks for them at the root
+                members = {"result": output_schema}
+                output_schema = {"type": "object", "properties": members, "required": ["result"]} | defs
         for schema in (input_schema, output_schema):
             if schema is not None:
                 check_schema(schema)  # [schema.valid]
                 if schema.get("type") != "object":  # [tool.input-schema]
                     raise ValueError(f"tool {name}: a schema must say 'type': 'object' at its root")
-        # [tool.definition]
         definition = define(function, description, name=name, title=title,
                             inputSchema=handler.form.schema if input_schema is None else input_schema,
                             outputSchema=output_schema, annotations=annotations, icons=icons, _meta=meta)  # fmt: skip
         headers = mirrored_headers(definition["inputSchema"])
-        self.tools[name] = Tool(name, handler, definition, input_schema is None, wraps, headers)
+        self.tools[name] = Tool(handler, definition, input_schema is None, wraps, headers)
         self.notify_tools_changed()
 
     def add_resource(
@@ -1828,15 +1769,15 @@ class Catalog:
         cache: Cache | None = None,
     ) -> None:  # fmt: skip
         """Register a resource, or a template such as 'doc://{name}', whose variables are the parameters. ValueError."""
-        handler, parts = make_handler(function), parse_template(uri)
+        handler, parts = Handler(function), parse_template(uri)
         variables, schema = {part.removeprefix("+") for part in parts[1::2]}, handler.form.schema
-        closed = not schema.get("additionalProperties", True)
-        if not variables.issuperset(schema.get("required", ())) or closed and not variables <= schema["properties"].keys():
+        needed = set(schema.get("required", ()))
+        taken = schema["properties"].keys() if "additionalProperties" in schema else variables  # or **anything
+        if not needed <= variables <= taken:
             raise ValueError(f"the variables of {uri!r} and the parameters of {function.__name__} are not the same")
-        # [resource.templates]
-        key, table = ("uriTemplate", self.templates) if variables else ("uri", self.resources)
-        definition = define(function, description, **{key: uri}, name=name or function.__name__, title=title,
-                            mimeType=mime_type, size=size, annotations=annotations, icons=icons, _meta=meta)  # fmt: skip
+        key, table = ("uriTemplate", self.templates) if variables else ("uri", self.resources)  # [resource.templates]
+        definition = define(function, description, **{key: uri}, name=name or function.__name__, title=title, size=size,
+                            mimeType=mime_type, annotations=annotations, icons=icons, _meta=meta)  # fmt: skip
         table[uri] = Resource(handler, definition, parts, None if cache is None else check_cache(cache))
         self.notify_resources_changed()
 
@@ -1845,14 +1786,15 @@ class Catalog:
         description: str | None = None, icons: list[Message] | None = None, meta: Message | None = None,
     ) -> None:  # fmt: skip
         """Register a prompt. Its parameters are its arguments, which are strings on the wire."""
-        name, handler = name or function.__name__, make_handler(function)
+        name, handler = name or function.__name__, Handler(function)
         required = handler.form.schema.get("required", ())
         arguments = [
-            {"name": argument, **present(description=schema.get("description")), "required": argument in required}
+            present(name=argument, description=schema.get("description"), required=argument in required)
             for argument, schema in handler.form.schema["properties"].items()
         ]
-        self.prompts[name] = Prompt(handler, define(function, description, name=name, title=title,
-                                                    arguments=arguments or None, icons=icons, _meta=meta))  # fmt: skip
+        definition = define(function, description, name=name, title=title, arguments=arguments or None,
+                            icons=icons, _meta=meta)  # fmt: skip
+        self.prompts[name] = Prompt(handler, definition)
         self.notify_prompts_changed()
 
     def remove_tool(self, name: str) -> None:
@@ -1892,9 +1834,9 @@ def check_cache(cache: Cache) -> Cache:
     return cache
 
 
-def decorator(add: Callable[..., None], key: str | None, details: Mapping[str, Any]) -> Callable[[Function], Function]:
+def decorator(add: Callable[[Callable[..., Any]], None]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
-        add(function, key, **details)
+        add(function)
         return function
 
     return register
@@ -1923,7 +1865,7 @@ class Session:
     client_capabilities: Message
     sessions: Sessions  # that it is one of
     # Now.
-    used: float = 0.0  # when, by the server's clock, in seconds
+    used: float  # when, by the server's clock
     log_level: int = LOG_LEVELS.index("info")
     calls: set[Context] = field(default_factory=set)  # in flight
     subscriptions: set[str] = field(default_factory=set)  # URIs
@@ -1966,11 +1908,8 @@ class Session:
         return stream, int(match[2])
 
     def notify(self, data: bytes) -> None:
-        """[get.unrelated-only] [get.no-response] Send what belongs to no call.
-
-        [notice.once] While nobody reads, a notice that waits already is not added again.
-        """
-        stream = self.standalone_stream()
+        """[get.unrelated-only] [get.no-response] Send what belongs to no call."""
+        stream = self.standalone_stream()  # [notice.once] While nobody reads, a notice that waits is not added again.
         if not any(event.frame.endswith(b"data: %b\n\n" % data) for event in stream.unsent):
             stream.push(data)
 
@@ -1993,7 +1932,8 @@ class Sessions:
     def find(self, session_id: str | None, principal: str | None) -> Session:
         """The session that a request belongs to; this counts as use. HTTPError."""
         if session_id is None:  # [session.missing-400]
-            raise HTTPError(400, "header field Mcp-Session-Id is missing: send initialize, and then the id it answers with")
+            missing = "header field Mcp-Session-Id is missing: send initialize, and then the id it answers with"
+            raise HTTPError(400, missing)
         session = self.by_id.get(session_id)
         # [session.unknown-404] [session.principal] Somebody else's session does not exist, as far as they can tell.
         if session is None or session.principal != principal:
@@ -2061,24 +2001,21 @@ def set_level(ctx: Context, params: Message) -> Message:  # [log.set-level]
 
 def list_page(ctx: Context, params: Message) -> bytes:
     """[list.not-per-connection] One page of a list, as JSON that is made once and copied until the list changes."""
-    server, cursor, member = ctx.server, params.get("cursor", ""), LISTS[ctx.message["method"]]
-    page = server.pages.get((member, cursor, ctx.session is None)) if isinstance(cursor, str) else None
-    if page is None:
-        tables: dict[str, Mapping[str, Any]] = {"tools": server.tools, "resources": server.resources,
-                  "resourceTemplates": server.templates, "prompts": server.prompts}  # fmt: skip
-        table = tables[member]
-        size = server.page_size or max(1, len(table))
-        # [page.next-cursor] [page.stable-cursors] A cursor is opaque to clients: 'dG9vbHM6MjA=' is 'tools:20'.
-        starts = {to_base64(f"{member}:{start}".encode()): start for start in range(size, len(table), size)} | {"": 0}
-        if not isinstance(cursor, str) or cursor not in starts:  # [page.invalid-cursor]
-            raise RPCError(INVALID_PARAMS, "params.cursor is not one that this server gave out: list from the start")
-        end = starts[cursor] + size
-        shown = [entry.definition for entry in itertools.islice(table.values(), starts[cursor], end)]
-        following = next((cursor for cursor, start in starts.items() if start == end), None)
-        result = {member: shown, **present(nextCursor=following)}
-        page = encode(for_client(ctx, result, server.cache_lists))  # [cache.same-scope]
-        server.pages[member, cursor, ctx.session is None] = page
-    return page
+    server, stateless, cursor = ctx.server, ctx.session is None, params.get("cursor", "")
+    member, table = LISTS[ctx.message["method"]]
+    if (member, "", stateless) not in server.pages:
+        entries, name = list(getattr(server, table).values()), ""
+        size = server.page_size or max(1, len(entries))
+        for end in range(size, max(1, len(entries)) + size, size):
+            # [page.next-cursor] [page.stable-cursors] A cursor is opaque to clients: 'dG9vbHM6MjA=' is 'tools:20'.
+            following = to_base64(f"{member}:{end}".encode()) if end < len(entries) else None
+            shown = [entry.definition for entry in entries[end - size : end]]
+            result = {member: shown, **present(nextCursor=following)}
+            server.pages[member, name, stateless] = encode(for_client(ctx, result, server.cache_lists))
+            name = following or ""
+    if not isinstance(cursor, str) or (member, cursor, stateless) not in server.pages:  # [page.invalid-cursor]
+        raise RPCError(INVALID_PARAMS, "params.cursor is not one that this server gave out: list from the start")
+    return server.pages[member, cursor, stateless]  # [cache.same-scope]
 
 
 def for_client(ctx: Context, result: Message, cache: Cache | None = None) -> Message:
@@ -2151,8 +2088,7 @@ async def get_prompt(ctx: Context, params: Message) -> Message:
     if prompt is None:  # [prompt.invalid-params]
         raise RPCError(INVALID_PARAMS, f"Unknown prompt: {name}")
     result = await prompt.get(ctx, arguments)
-    for message in result["messages"]:
-        # [prompt.resource-link]
+    for message in result["messages"]:  # [prompt.resource-link]
         message["content"] = for_revision([message["content"]], ctx.protocol_version)[0]
     return result
 
@@ -2162,13 +2098,10 @@ async def complete(ctx: Context, params: Message) -> Message:
         raise RPCError(METHOD_NOT_FOUND, "this server completes nothing")
     # [completion.validate-inputs] [completion.context]
     ref, argument, context = (object_param(params, name) for name in ("ref", "argument", "context"))
-    for member in [text_param(argument, "name"), text_param(argument, "value"), *object_param(context, "arguments").values()]:
-        if not isinstance(member, str):
-            raise RPCError(INVALID_PARAMS, "params.context.arguments must be an object of strings")
-    kinds: dict[str, tuple[str, Mapping[str, Any]]] = {
-        "ref/prompt": ("name", ctx.server.prompts),
-        "ref/resource": ("uri", ctx.server.templates),
-    }
+    text_param(argument, "name"), text_param(argument, "value")
+    if not all(isinstance(value, str) for value in object_param(context, "arguments").values()):
+        raise RPCError(INVALID_PARAMS, "params.context.arguments must be an object of strings")
+    kinds: Any = {"ref/prompt": ("name", ctx.server.prompts), "ref/resource": ("uri", ctx.server.templates)}
     member, table = kinds.get(text_param(ref, "type"), ("type", {}))
     if text_param(ref, member) not in table:  # [completion.invalid-params]
         raise RPCError(INVALID_PARAMS, f"params.ref.{member} names nothing here: {ref[member]}")
@@ -2186,17 +2119,17 @@ def discover(ctx: Context, params: Message) -> Message:
 async def listen(ctx: Context, params: Message) -> Message:
     """Keep the call open, and send down its stream what the client wants to hear of; see `Catalog.announce`."""
     wanted = object_param(params, "notifications")
-    uris = wanted.get("resourceSubscriptions", [])
-    most = ctx.server.limits.subscriptions
+    uris, most = wanted.get("resourceSubscriptions", []), ctx.server.limits.subscriptions
     if not isinstance(uris, list) or len(uris) > most or not all(isinstance(uri, str) for uri in uris):
-        raise RPCError(INVALID_PARAMS, f"params.notifications.resourceSubscriptions must be a list of at most {most} URIs")
+        member = "params.notifications.resourceSubscriptions"
+        raise RPCError(INVALID_PARAMS, f"{member} must be a list of at most {most} URIs")
     if not ctx.exchange.takes_stream:
         raise RPCError(INVALID_REQUEST, "subscriptions/listen is answered by an event stream: Accept must allow one")
     # [listen.only-asked] What we honour, in the words of the filter.
     honoured: Message = {flag: True for flag in LIST_FLAGS.values() if wanted.get(flag) is True}
     honoured |= {"resourceSubscriptions": uris} if uris else {}
-    identity = {META + "subscriptionId": ctx.request_id}
-    acknowledgement = {"_meta": identity, "notifications": honoured}
+    identity = {"_meta": {META + "subscriptionId": ctx.request_id}}
+    acknowledgement = identity | {"notifications": honoured}
     await ctx.exchange.send(encode_notification("notifications/subscriptions/acknowledged", acknowledgement))
     if honoured:  # [listen.ack-first] Only now do notices find us.
         ctx.server.listeners[ctx] = honoured  # [listen.several]
@@ -2204,20 +2137,17 @@ async def listen(ctx: Context, params: Message) -> Message:
             await ctx.server.shut.wait()
         finally:
             del ctx.server.listeners[ctx]
-    return {"_meta": identity}  # [listen.graceful-end]
+    return identity  # [listen.graceful-end]
 
 
-LISTS = {  # method -> the member of its result
-    "tools/list": "tools",
-    "resources/list": "resources",
-    "resources/templates/list": "resourceTemplates",
-    "prompts/list": "prompts",
+LISTS = {  # method -> the member of its result, and the table of `Catalog` that it shows
+    "tools/list": ("tools", "tools"),
+    "resources/list": ("resources", "resources"),
+    "resources/templates/list": ("resourceTemplates", "templates"),
+    "prompts/list": ("prompts", "prompts"),
 }
-LIST_FLAGS = {  # notification -> the member of a filter that asks for it
-    "notifications/tools/list_changed": "toolsListChanged",
-    "notifications/prompts/list_changed": "promptsListChanged",
-    "notifications/resources/list_changed": "resourcesListChanged",
-}
+# Notification -> the member of a filter that asks for it.
+LIST_FLAGS = {f"notifications/{kind}/list_changed": f"{kind}ListChanged" for kind in ("tools", "prompts", "resources")}
 # The methods that may ask, and the member of their params that says what they are about.
 NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
@@ -2255,16 +2185,17 @@ def find_method(name: str, revision: str) -> Callable[[Context, Message], Any]:
 
 
 # ---- 11 Eras -----------------------------------------------------------------------------------------
-# How a message gets its answer. The session era (2025-03-26 to 2025-11-25) opens with `initialize`,
-# remembers the client, and asks it by sending requests of its own down the call's stream.
+# How a message gets its answer. The eras differ in where a client's version and capabilities come from, and
+# in how it can be asked; that is in the two parts that come first. The third part runs a call, in both alike.
 
-ACCEPTED = Reply(202)
-TASKS: set[asyncio.Task[None]] = set()  # that run: the event loop itself holds them by weak references only
+
+# The session era (2025-03-26 to 2025-11-25) opens with `initialize`, remembers the client, and asks it by sending
+# requests of its own down the call's stream.
 
 
 async def answer_in_session(server: MCPServer, request: Request, body: Any, takes: tuple[bool, bool]) -> Reply:
     """Answer one POST: a request, a notification, a response, or (2025-03-26) a batch of them."""
-    if isinstance(body, dict) and body.get("method") == "initialize" and is_request(body):
+    if is_initialize(body):
         return initialize(server, request, body, takes)
     check_version_header(request)
     # [initialize.first] Without it there is no session, and nothing goes on without one.
@@ -2278,11 +2209,23 @@ async def answer_in_session(server: MCPServer, request: Request, body: Any, take
         if not is_request(message):
             take_message(session, message)
     if not requests:  # [post.notification-202] [notification.no-response] [batch.no-request-202]
-        return ACCEPTED
+        return Reply(202)
     # [id.by-exchange] [batch.answer-json-or-sse] The answer finds its way by this object; ids are only echoed.
     exchange = Exchange(*takes, session.open_stream, batch=isinstance(body, list))
-    start_task(answer_calls(exchange, [open_call(server, request, session, m, exchange) for m in requests]))
+    client = session.version, session.client_info, session.client_capabilities
+    calls = [Context(server, request, message, *client, exchange, ask_on_stream, session, log_level=session.log_level)
+             for message in requests]  # fmt: skip
+    session.calls.update(calls)
+    start_task(answer_calls(exchange, calls))
     return await exchange.reply(server.limits.sse_after_seconds)
+
+
+def is_request(message: Message) -> bool:
+    return "method" in message and "id" in message
+
+
+def is_initialize(body: Any) -> bool:
+    return isinstance(body, dict) and body.get("method") == "initialize" and is_request(body)
 
 
 def initialize(server: MCPServer, request: Request, message: Message, takes: tuple[bool, bool]) -> Reply:
@@ -2300,7 +2243,7 @@ def initialize(server: MCPServer, request: Request, message: Message, takes: tup
     result = {"protocolVersion": version, "capabilities": server.capabilities(), "serverInfo": server.info}
     exchange = Exchange(*takes, session.open_stream)
     exchange.finish([encode_result(message["id"], result | present(instructions=server.instructions))])
-    reply = exchange.decision()
+    reply = exchange.decided.result()
     reply.headers += (("Mcp-Session-Id", session.id),)  # [session.id-header]
     return reply
 
@@ -2330,82 +2273,6 @@ def check_batch(session: Session, batch: list[Any]) -> list[Message]:
     return messages
 
 
-def is_request(message: Message) -> bool:
-    return "method" in message and "id" in message
-
-
-def open_call(server: MCPServer, request: Request, session: Session, message: Message, exchange: Exchange) -> Context:
-    ctx = Context(server, request, message, session.version, session.client_info, session.client_capabilities,
-                  exchange, ask_on_stream, session, log_level=session.log_level)  # fmt: skip
-    session.calls.add(ctx)
-    return ctx
-
-
-async def answer_calls(exchange: Exchange, calls: list[Context]) -> None:
-    """Run the calls of one POST, side by side if there are several, and finish its exchange."""
-    answers = [await answer_call(calls[0])] if len(calls) == 1 else await asyncio.gather(*map(answer_call, calls))
-    exchange.finish([answer for answer in answers if answer is not None])  # [batch.every-response]
-    if exchange.stream and calls[0].session and answers == [None]:  # or its client would come back for ever
-        calls[0].session.streams.pop(exchange.stream.name, None)
-
-
-async def answer_call(ctx: Context) -> bytes | None:
-    """Run one call to its end and write its response; None where it was cancelled."""
-    ctx.task, error = asyncio.current_task(), RPCError(INTERNAL_ERROR, "Internal error")
-    ctx.server.calls.add(ctx)
-    try:
-        answer = await run_method(ctx, ctx.message.get("params", {}))
-        # [cancel.no-response] [modern.silent-after-cancel] even if the handler paid no heed
-        return answer if ctx.cancelled is None else None
-    except RPCError as chosen:
-        error = chosen
-    except ToolError as failure:  # also a prompt or a resource may fail in words meant for the client
-        error = RPCError(INTERNAL_ERROR, str(failure))
-        if isinstance(failure, MissingCapability) and ctx.session is None:  # [capability.missing]
-            error = RPCError(MISSING_CAPABILITY, str(failure), {"requiredCapabilities": failure.required})
-    except asyncio.CancelledError:  # [cancel.stop] or else the handler itself was careless with its tasks
-        pass
-    except (Exception, BaseExceptionGroup):  # [answers.nothing-internal] a bug: the log gets the story, not the peer
-        log.exception("%s failed", ctx.message["method"])
-    finally:
-        ctx.server.calls.discard(ctx)
-        if ctx.session is not None:
-            ctx.session.calls.discard(ctx)
-            ctx.server.sessions.use(ctx.session)
-    # [error.defined-codes] The stateless revision says by the status what went wrong, and renumbered one error.
-    if ctx.session is None:
-        error.code = INVALID_PARAMS if error.code == RESOURCE_NOT_FOUND else error.code  # [resource.not-found-invalid-params]
-        ctx.exchange.status = STATUSES.get(error.code, 200)
-    return encode_error(ctx.request_id, error) if ctx.cancelled is None else None
-
-
-async def run_method(ctx: Context, params: Message) -> bytes:
-    """Let the method make its result, and write the response; in the stateless era that may be a question."""
-    function = find_method(ctx.message["method"], ctx.protocol_version)
-    ctx.meta = object_param(params, "_meta")  # [meta.no-assumptions]
-    if ctx.session is None:
-        read_retry(ctx, params)
-    try:
-        result = function(ctx, params) if ctx.cancelled is None else {}
-        result = await result if inspect.isawaitable(result) else result
-    except InputRequired as required:
-        result = input_required(ctx, required)
-    return encode_result(ctx.request_id, for_client(ctx, result) if isinstance(result, dict) else result)
-
-
-def start_task(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine beside us. From Python 3.12 on its first step happens here and now, so that a handler
-    that never waits costs no turn of the event loop."""
-    loop = asyncio.get_running_loop()
-    if sys.version_info >= (3, 12):
-        task = asyncio.Task(coroutine, loop=loop, eager_start=True)
-    else:
-        task = loop.create_task(coroutine)
-    if not task.done():
-        TASKS.add(task)
-        task.add_done_callback(TASKS.discard)
-
-
 def take_message(session: Session, message: Message) -> None:
     """Take a notification or a response. What nobody waits for is ignored: [cancel.invalid-ignored]."""
     if "method" not in message:
@@ -2416,60 +2283,38 @@ def take_message(session: Session, message: Message) -> None:
         params = message.get("params", {})
         wanted = params.get("requestId")  # [cancel.race] finished calls are not found
         found = [c for c in session.calls if c.request_id == wanted and type(c.request_id) is type(wanted)]
-        if len(found) == 1:
+        if len(found) == 1:  # a client that gives every request the same id cannot say which one it means
             log.info("a call was cancelled by its client: %.200r", params.get("reason"))  # [cancel.log-reason]
             found[0].cancel("the client cancelled the call")
-        elif found:  # a client that gives every request the same id cannot say which one it means
-            log.info("cancellation ignored: %d calls in flight have the id that it names", len(found))
 
 
 async def ask_on_stream(ctx: Context, questions: dict[str, Question]) -> dict[str, Any]:
     """Ask by JSON-RPC requests on the call's own stream; the responses come back as POSTs of the same session."""
-    session = ctx.session
+    session, seconds = ctx.session, ctx.server.limits.ask_seconds
     assert session
-    check_questions(ctx, questions.values())
+    check_questions(ctx, questions)
     if not ctx.exchange.takes_stream:
         raise ToolError("the client cannot be asked: its request does not accept text/event-stream")
-    waiting: dict[str, int] = {}
+    waiting: dict[int, asyncio.Future[Message]] = {}  # the part of `session.questions` that is ours
     try:
-        for key, question in questions.items():
+        for question in questions.values():
             session.asked += 1
-            waiting[key] = session.asked
-            session.questions[session.asked] = asyncio.get_running_loop().create_future()
+            waiting[session.asked] = session.questions[session.asked] = asyncio.get_running_loop().create_future()
             params = question.params if session.primes else with_enum_names(question.params)
             request = {"jsonrpc": "2.0", "id": session.asked, "method": question.method, "params": params}
             await ctx.exchange.send(encode(request), keep=True)
-        async with asyncio.timeout(ctx.server.limits.ask_seconds):  # [timeout.sent-requests] [timeout.maximum]
-            return {key: read_answer(questions[key], await session.questions[n]) for key, n in waiting.items()}
+        async with asyncio.timeout(seconds):  # [timeout.sent-requests] [timeout.maximum]
+            asked = zip(questions.items(), waiting.values(), strict=True)
+            return {key: read_answer(question, await future) for (key, question), future in asked}
     except TimeoutError:
-        for number in waiting.values():
-            if not session.questions[number].done() or session.questions[number].cancelled():  # [timeout.cancel] [cancel.own-requests-only]
+        for number, future in waiting.items():
+            if future.cancelled() or not future.done():  # [timeout.cancel] [cancel.own-requests-only]
                 late = {"requestId": number, "reason": "not answered in time"}
                 await ctx.exchange.send(encode_notification("notifications/cancelled", late))
-        raise ToolError(f"the client did not answer within {ctx.server.limits.ask_seconds:g} seconds") from None
+        raise ToolError(f"the client did not answer within {seconds:g} seconds") from None
     finally:
-        for number in waiting.values():
+        for number in waiting:
             del session.questions[number]
-
-
-def check_questions(ctx: Context, questions: Iterable[Question]) -> None:
-    """[operation.negotiated-capabilities] [operation.negotiated-only] [roots.check-capability] [mrtr.declared-only]
-
-    What would wait for ever, or would not be understood, fails at once: MissingCapability.
-    """
-    missing = [next((path for path in q.capabilities if not is_declared(ctx, path)), "") for q in questions]
-    if any(missing):
-        raise MissingCapability(*filter(None, missing))
-
-
-def is_declared(ctx: Context, path: str) -> bool:
-    """Whether the client has declared a capability, or a part of one: 'sampling.tools'."""
-    declared: Any = ctx.client_capabilities
-    for name in path.split("."):
-        declared = declared.get(name) if isinstance(declared, dict) else None
-    if path == "elicitation":  # [elicit.declared-mode-only] without parts it means forms
-        return isinstance(declared, dict) and "form" in (declared or "form")
-    return declared is not None and ("." not in path or ctx.protocol_version >= "2025-11-25")
 
 
 def read_answer(question: Question, response: Message) -> Any:
@@ -2485,14 +2330,16 @@ def read_answer(question: Question, response: Message) -> Any:
 def with_enum_names(params: Message) -> Message:
     """[elicit.older-form] Before 2025-11-25 the titles of an enum are `enumNames`, and forms have no mode."""
     form = params.get("requestedSchema", {})
-    properties = dict(form.get("properties", {}))
-    for name, member in properties.items():
-        older = {key: v for key, v in member.items() if key != "oneOf" and (key != "default" or member.get("type") == "boolean")}
-        if "oneOf" in member:
-            older |= {"enum": [c["const"] for c in member["oneOf"]], "enumNames": [c["title"] for c in member["oneOf"]]}
+    properties = {}
+    for name, member in form.get("properties", {}).items():
+        older = properties[name] = dict(member)
         if member.get("type") == "array":
-            raise ToolError(f"the client cannot be asked: {name} takes several values, which its revision does not know")
-        properties[name] = older
+            several = f"{name} takes several values, which its revision does not know"
+            raise ToolError(f"the client cannot be asked: {several}")
+        if member.get("type") != "boolean":
+            older.pop("default", None)
+        if choices := older.pop("oneOf", None):
+            older |= {"enum": [c["const"] for c in choices], "enumNames": [c["title"] for c in choices]}
     return params | {"requestedSchema": form | {"properties": properties}} if properties else params
 
 
@@ -2501,7 +2348,6 @@ def with_enum_names(params: Message) -> Message:
 
 STATUSES = {INVALID_PARAMS: 400, METHOD_NOT_FOUND: 404}  # error code -> HTTP status, here; others are 200
 STATUSES |= dict.fromkeys((INVALID_REQUEST, HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION), 400)
-STATE_SECONDS = 3600  # for so long a question may wait for its answer in the hands of a client
 
 
 def is_stateless(request: Request, message: Any) -> bool:
@@ -2510,8 +2356,7 @@ def is_stateless(request: Request, message: Any) -> bool:
     meta = params.get("_meta") if isinstance(params, dict) else None
     if isinstance(meta, dict) and (META + "protocolVersion" in meta or META + "clientCapabilities" in meta):
         return True
-    opens_session = isinstance(message, dict) and message.get("method") == "initialize" and is_request(message)
-    return request.headers.get("mcp-protocol-version") == STATELESS_REVISION and not opens_session
+    return request.headers.get("mcp-protocol-version") == STATELESS_REVISION and not is_initialize(message)
 
 
 async def answer_statelessly(server: MCPServer, request: Request, message: Any, takes: tuple[bool, bool]) -> Reply:
@@ -2519,7 +2364,7 @@ async def answer_statelessly(server: MCPServer, request: Request, message: Any, 
     if not isinstance(message, dict) or "method" not in message:  # [modern.no-responses]
         raise HTTPError(400, "expected one request: revision 2026-07-28 has no batches, and no responses from clients")
     if not is_request(message):  # [modern.no-notifications]
-        return ACCEPTED
+        return Reply(202)
     try:
         meta = check_metadata(server, request, message)
     except RPCError as error:
@@ -2590,8 +2435,7 @@ def check_header(request: Request, name: str, value: Any) -> None:
 def decode_header(name: str, value: str) -> str:
     """[header.base64-decoded] '=?base64?SGk=?=' -> 'Hi'; without both marks a value is meant as it is. RPCError."""
     match = re.fullmatch(r"=\?base64\?(.*)\?=", value)
-    try:
-        # [header.characters-valid]
+    try:  # [header.characters-valid]
         data = base64.b64decode(match[1], validate=True) if match else value.encode("ascii")
         if match and to_base64(data) != match[1]:  # b64decode() lets odd padding bits through
             raise ValueError
@@ -2605,7 +2449,7 @@ async def ask_by_replay(ctx: Context, questions: dict[str, Question]) -> dict[st
 
     What was accepted before is in `ctx.answers`, so an answered `ask` returns at once, as in a durable workflow.
     """
-    check_may_ask(ctx, questions.values())
+    check_questions(ctx, questions)
     answers = {}
     for key, question in questions.items():
         given = ctx.answers.get(key, ctx.input_responses.get(key))
@@ -2618,37 +2462,20 @@ async def ask_by_replay(ctx: Context, questions: dict[str, Question]) -> dict[st
     return answers
 
 
-def check_may_ask(ctx: Context, questions: Iterable[Question]) -> None:
-    """[mrtr.supported-methods] Not every method may ask, and not everything can be asked. ToolError."""
-    method = ctx.message["method"]
-    unfit = [question.method for question in questions if question.method == "ping" or method not in NAMED_BY]
-    if unfit or method not in NAMED_BY:
-        raise ToolError(f"{', '.join(unfit) or 'nothing'} cannot be asked in {method} of revision 2026-07-28")
-    check_questions(ctx, questions)
-
-
 def input_required(ctx: Context, required: InputRequired) -> Message:
     """[mrtr.input-required] The result that asks. `requestState` carries what has been answered so far. ToolError."""
     if ctx.session is not None:
         raise ToolError("the handler asks as only revision 2026-07-28 can; Context.ask is for all")
-    check_may_ask(ctx, required.questions.values())
+    check_questions(ctx, required.questions)
     asked = {}
-    # [elicit.url-without-id] 2025-11-25 had an identifier, which the state replaces.
-    for key, question in required.questions.items():
+    for key, question in required.questions.items():  # [elicit.url-without-id] the state replaces that identifier
         params = {name: value for name, value in question.params.items() if name != "elicitationId"}
         asked[key] = {"method": question.method, "params": params}
-    # [mrtr.not-empty]
-    state = seal(ctx.server.secrets[0], {"answers": ctx.answers, "state": required.state}, call_digest(ctx))
-    result = {"resultType": "input_required", "requestState": state} | ({"inputRequests": asked} if asked else {})
-    return for_client(ctx, result)
-
-
-def read_retry(ctx: Context, params: Message) -> None:
-    """[mrtr.unknown-ignored] Take what a retry brings: the client's answers, and our sealed state. RPCError."""
-    ctx.input_responses = object_param(params, "inputResponses")  # [mrtr.answers-checked]
-    if "requestState" in params:
-        value = unseal(ctx.server.secrets, params["requestState"], call_digest(ctx))
-        ctx.answers, ctx.request_state = value["answers"], value["state"]
+    until = int(time.time() + ctx.server.limits.state_seconds)
+    value = {"answers": ctx.answers, "state": required.state}
+    sealed = seal(ctx.server.secrets[0], {"value": value, "call": call_digest(ctx), "until": until})
+    result = {"resultType": "input_required", "requestState": sealed, **present(inputRequests=asked or None)}
+    return for_client(ctx, result)  # [mrtr.not-empty]
 
 
 def call_digest(ctx: Context) -> str:
@@ -2658,10 +2485,9 @@ def call_digest(ctx: Context) -> str:
     return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()
 
 
-def seal(secret: bytes, value: Message, digest: str) -> str:
-    """Write a value so that only we can have written it: '<Base64 of JSON>.<Base64 of its HMAC>'."""
-    sealed = {"value": value, "call": digest, "until": int(time.time()) + STATE_SECONDS}
-    payload = base64.urlsafe_b64encode(encode(sealed))
+def seal(secret: bytes, state: Message) -> str:
+    """Write a state so that only we can have written it: '<Base64 of JSON>.<Base64 of its HMAC>'."""
+    payload = base64.urlsafe_b64encode(encode(state))
     return f"{payload.decode()}.{signature(secret, payload)}"
 
 
@@ -2670,7 +2496,7 @@ def signature(secret: bytes, payload: bytes) -> str:
 
 
 def unseal(keys: Sequence[bytes], text: Any, digest: str) -> Message:
-    """[mrtr.state-verified] Read what `seal` wrote. The peer is told one thing whatever the cause; the log, which. RPCError."""
+    """[mrtr.state-verified] Read what `seal` wrote. Whatever the cause, the peer is told one thing; the log, which."""
     payload, _, signed = text.rpartition(".") if isinstance(text, str) and text.isascii() else ("", "", "")
     if not any(hmac.compare_digest(signature(key, payload.encode()), signed) for key in keys):
         cause = "it was not sealed here, or was changed"
@@ -2681,6 +2507,96 @@ def unseal(keys: Sequence[bytes], text: Any, digest: str) -> Message:
         cause = "it has expired" if sealed["call"] == digest else "it belongs to another call or principal"
     log.info("requestState refused: %s", cause)
     raise RPCError(INVALID_PARAMS, "params.requestState is not valid for this request: call again without it")
+
+
+# Both eras: a call runs in a task of its own, may ask its client, and always ends in a response or in silence.
+
+
+def start_task(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run the calls of a POST beside us. The event loop holds tasks weakly; `MCPServer.calls` holds these."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):  # now, up to its first wait: a handler that never waits costs no turn of the loop
+        asyncio.Task(coroutine, loop=loop, eager_start=True)
+    else:
+        loop.create_task(coroutine)
+
+
+async def answer_calls(exchange: Exchange, calls: list[Context]) -> None:
+    """Run the calls of one POST, side by side if there are several, and finish its exchange."""
+    answers = [await answer_call(calls[0])] if len(calls) == 1 else await asyncio.gather(*map(answer_call, calls))
+    exchange.finish([answer for answer in answers if answer is not None])  # [batch.every-response]
+    if exchange.stream and calls[0].session and not any(answers):  # cancelled; or its client would come back for ever
+        calls[0].session.streams.pop(exchange.stream.name, None)
+
+
+async def answer_call(ctx: Context) -> bytes | None:
+    """Run one call to its end and write its response; None where it was cancelled."""
+    ctx.task, error = asyncio.current_task(), RPCError(INTERNAL_ERROR, "Internal error")
+    ctx.server.calls.add(ctx)
+    try:
+        answer = await run_method(ctx, ctx.message.get("params", {}))
+        # [cancel.no-response] [modern.silent-after-cancel] even if the handler paid no heed
+        return answer if ctx.cancelled is None else None
+    except RPCError as chosen:
+        error = chosen
+    except ToolError as failure:  # also a prompt or a resource may fail in words meant for the client
+        error = RPCError(INTERNAL_ERROR, str(failure))
+        if isinstance(failure, MissingCapability) and ctx.session is None:  # [capability.missing]
+            error = RPCError(MISSING_CAPABILITY, str(failure), {"requiredCapabilities": failure.required})
+    except asyncio.CancelledError:  # [cancel.stop] or else the handler itself was careless with its tasks
+        pass
+    except (Exception, BaseExceptionGroup):  # [answers.nothing-internal] a bug: the log gets the story, not the peer
+        log.exception("%s failed", ctx.message["method"])
+    finally:
+        ctx.server.calls.discard(ctx)
+        if ctx.session is not None:
+            ctx.session.calls.discard(ctx)
+            ctx.server.sessions.use(ctx.session)
+    if ctx.session is None:  # [error.defined-codes] the status says what went wrong, and one error has a new number
+        if error.code == RESOURCE_NOT_FOUND:  # [resource.not-found-invalid-params]
+            error.code = INVALID_PARAMS
+        ctx.exchange.status = STATUSES.get(error.code, 200)
+    return encode_error(ctx.request_id, error) if ctx.cancelled is None else None
+
+
+async def run_method(ctx: Context, params: Message) -> bytes:
+    """Let the method make its result, and write the response; in the stateless era that may be a question."""
+    function = find_method(ctx.message["method"], ctx.protocol_version)
+    ctx.meta = object_param(params, "_meta")  # [meta.no-assumptions]
+    if ctx.session is None:  # [mrtr.unknown-ignored] A retry brings the client's answers and our sealed state.
+        ctx.input_responses = object_param(params, "inputResponses")  # [mrtr.answers-checked]
+        if "requestState" in params:
+            state = unseal(ctx.server.secrets, params["requestState"], call_digest(ctx))
+            ctx.answers, ctx.request_state = state["answers"], state["state"]
+    try:
+        result = function(ctx, params) if ctx.cancelled is None else {}
+        result = await result if inspect.isawaitable(result) else result
+    except InputRequired as required:
+        result = input_required(ctx, required)
+    return encode_result(ctx.request_id, for_client(ctx, result) if isinstance(result, dict) else result)
+
+
+def check_questions(ctx: Context, questions: dict[str, Question]) -> None:
+    """What would wait for ever, or would not be understood, fails at once: ToolError, MissingCapability."""
+    method = ctx.message["method"]
+    if ctx.session is None:  # [mrtr.supported-methods] Not every method may ask, and not everything can be asked.
+        unfit = [q.method for q in questions.values() if q.method == "ping" or method not in NAMED_BY]
+        if unfit or method not in NAMED_BY:
+            raise ToolError(f"{', '.join(unfit) or 'nothing'} cannot be asked in {method} of revision 2026-07-28")
+    # [operation.negotiated-capabilities] [operation.negotiated-only] [roots.check-capability] [mrtr.declared-only]
+    missing = [next((path for path in q.capabilities if not is_declared(ctx, path)), "") for q in questions.values()]
+    if any(missing):
+        raise MissingCapability(*filter(None, missing))
+
+
+def is_declared(ctx: Context, path: str) -> bool:
+    """Whether the client has declared a capability, or a part of one: 'sampling.tools'."""
+    declared: Any = ctx.client_capabilities
+    for name in path.split("."):
+        declared = declared.get(name) if isinstance(declared, dict) else None
+    if path == "elicitation":  # [elicit.declared-mode-only] without parts it means forms
+        return isinstance(declared, dict) and "form" in (declared or "form")
+    return declared is not None and ("." not in path or ctx.protocol_version >= "2025-11-25")
 
 
 # ---- 12 Endpoint -------------------------------------------------------------------------------------
@@ -2749,15 +2665,11 @@ async def handle_options(server: MCPServer, request: Request) -> Reply:
     """[cors.preflight] Say what is possible here, to a browser too. Header names are sent back as they came."""
     asked = request.headers.get("access-control-request-headers", "")
     names = ", ".join(name for name in re.split(r"[ \t]*,[ \t]*", asked) if re.fullmatch(TOKEN, name))
-    return Reply(204, (("Allow", ALLOW), ("Access-Control-Allow-Methods", ALLOW), ("Access-Control-Allow-Headers", names)))
+    headers = ("Allow", ALLOW), ("Access-Control-Allow-Methods", ALLOW), ("Access-Control-Allow-Headers", names)
+    return Reply(204, headers)
 
 
-VERBS: dict[str, Callable[[MCPServer, Request], Awaitable[Reply]]] = {
-    "POST": handle_post,
-    "GET": handle_get,
-    "DELETE": handle_delete,
-    "OPTIONS": handle_options,
-}
+VERBS = {"POST": handle_post, "GET": handle_get, "DELETE": handle_delete, "OPTIONS": handle_options}
 ALLOW = ", ".join(VERBS)
 
 
@@ -2781,122 +2693,167 @@ def cors_headers(origin: str) -> tuple[tuple[str, str], ...]:
 
 
 class Connection(asyncio.Protocol):
-    """One TCP connection: the task that serves it, its deadline, and whether its peer keeps up."""
+    """One TCP connection, and the `Sink` of the event stream that it carries at the moment, if there is one."""
 
     transport: asyncio.Transport
     task: asyncio.Task[None]
+    ended: asyncio.Future[None]  # that the event stream has left us
 
-    def __init__(self, server: MCPServer, loop: asyncio.AbstractEventLoop) -> None:
-        self.server, self.loop = server, loop
-        self.stream = asyncio.StreamReader(limit=65536, loop=loop)
-        self.reader = ByteReader(self.stream)
+    def __init__(self, server: MCPServer) -> None:
+        self.server, self.reader = server, ByteReader(asyncio.StreamReader())
         self.deadline, self.awaited = math.inf, ""  # when the sweep gives up, and on what
-        self.paused: float | None = None  # since when the peer does not read
-        self.waiters: list[asyncio.Future[None]] = []  # for it to read
-        self.sink: EventSink | None = None  # while an event stream is attached
-        self.written = 0.0  # when we last wrote
+        self.writable, self.paused_at = asyncio.Event(), math.inf  # whether the peer reads, and since when it does not
+        self.written_at = 0.0  # when we last wrote
         self.request = Request("", "")  # that is being read or answered
+        self.events: Stream | None = None  # that answers it
+        self.chunked = False  # whether what is written goes into chunks; HTTP/1.0 gets it bare, until we close
 
     # What the event loop tells us.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = typing.cast(asyncio.Transport, transport)
-        self.stream.set_transport(transport)
+        self.reader.stream.set_transport(transport)
+        self.writable.set()
         self.server.connections.add(self)
-        self.task = self.loop.create_task(self.server.serve_connection(self))
+        self.task = asyncio.get_running_loop().create_task(self.serve())
 
     def data_received(self, data: bytes) -> None:
-        self.stream.feed_data(data)
+        self.reader.stream.feed_data(data)
 
     def eof_received(self) -> bool:
-        self.stream.feed_eof()
+        self.reader.stream.feed_eof()
         if self.request.on_half_close:
             self.request.on_half_close()
         self.probe(3)
         return True  # the peer has said all, and may still listen
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.stream.feed_eof()
+        self.reader.stream.feed_eof()
         self.server.connections.discard(self)
-        if self.sink:  # [disconnect.not-cancel] The stream goes on without us.
-            self.sink.stream.detach(self.sink)
+        if self.events:  # [disconnect.not-cancel] The stream goes on without us.
+            self.events.detach(self)
         if self.request.on_disconnect:
             self.request.on_disconnect("the client closed the connection")
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        self.paused = self.server.clock()
+        self.paused_at = self.server.clock()
+        self.writable.clear()
 
     def resume_writing(self) -> None:
-        self.paused = None
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self.waiters.clear()
-        if self.sink:
-            self.sink.stream.pump()
+        self.paused_at = math.inf
+        self.writable.set()
+        if self.events:
+            self.events.pump()
 
     # What we do.
 
-    def write(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            self.written = self.server.clock()
-            self.transport.write(data)
-
-    def probe(self, times: int) -> None:
-        """Write to a peer that sends no more: if it is gone, its machine says so after the first, and we see it."""
-        if self.sink and times:
-            self.sink.write(COMMENT)
-        if times:
-            self.loop.call_later(0.1, self.probe, times - 1)
-
-    async def drain(self) -> None:
-        """Wait until the peer has read what we wrote, or is gone."""
-        while self.paused is not None and not self.transport.is_closing():
-            self.waiters.append(self.loop.create_future())
-            await self.waiters[-1]
+    async def serve(self) -> None:
+        """[http.pipelining] Read requests one after the other, and answer each before the next is read."""
+        server, reader, limits = self.server, self.reader, self.server.limits
+        try:
+            if len(server.connections) > limits.connections:  # [limits.connections]
+                raise HTTPError(503, "too many connections: try again later", ("Retry-After", "1"))
+            while not server.shut.is_set():
+                self.expect(limits.idle_seconds)
+                reader.buffer = reader.buffer or await reader.more()  # the first bytes of a request
+                self.expect(limits.head_seconds, "the request head")
+                self.request = request = await read_head(reader, limits)
+                self.expect(limits.body_seconds, "the request body")
+                # [http.expect-100] [http.old-no-expect]
+                if request.headers.get("expect", "").lower() == "100-continue" and request.minor_version:
+                    self.write(CONTINUE)
+                request.body = await read_body(reader, request, limits)
+                self.deadline = math.inf
+                await self.send_reply(await server.handle(request))
+                if not request.keep_alive:
+                    break
+        except HTTPError as error:
+            self.request.headers["connection"] = "close"  # nothing that follows can be trusted to be a request
+            await self.send_reply(refuse(self.request, error))
+            await self.linger()
+        except (ConnectionEnded, OSError):  # the peer is gone, which is its right
+            pass
+        finally:
+            self.deadline = math.inf
+            self.transport.close()
 
     def expect(self, seconds: float, what: str = "") -> None:
         """Set the deadline for what is read next. Where nothing is due (no `what`), a late peer gets no answer."""
         self.deadline, self.awaited = self.server.clock() + seconds, what
 
+    async def send_reply(self, reply: Reply) -> None:
+        request, stream, headers = self.request, reply.stream, list(reply.headers)
+        chunked = stream is not None and request.minor_version > 0
+        if chunked:  # [http.old-no-chunks]
+            headers.append(("Transfer-Encoding", "chunked"))
+        elif stream is None and reply.status != 204:  # [http.204-no-length]
+            headers.append(("Content-Length", str(len(reply.body))))
+        if self.server.shut.is_set() or not request.keep_alive or stream is not None and not chunked:
+            request.headers["connection"] = "close"
+            headers.append(("Connection", "close"))  # [http.close-said]
+        elif request.minor_version == 0:
+            headers.append(("Connection", "keep-alive"))
+        body = b"" if request.method == "HEAD" else reply.body  # [http.head-no-body]
+        self.write(format_head(reply.status, headers, format_date(time.time())) + body)
+        if stream is None:
+            await self.drain()
+            return
+        self.events, self.chunked, self.ended = stream, chunked, asyncio.get_running_loop().create_future()
+        stream.attach(self, reply.after)
+        if self.transport.is_closing():  # the peer left before, and nobody else will tell the stream
+            stream.detach(self)
+        await self.ended
+
+    async def linger(self) -> None:
+        """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
+        self.expect(2)
+        with contextlib.suppress(ConnectionEnded, HTTPError, OSError):
+            self.transport.write_eof()
+            while await self.reader.more():
+                pass
+
+    def probe(self, times: int) -> None:
+        """Write to a peer that sends no more: if it is gone, its machine says so after the first, and we see it."""
+        if times:
+            if self.events:
+                self.write(COMMENT)
+            asyncio.get_running_loop().call_later(0.1, self.probe, times - 1)
+
     def sweep(self, now: float, limits: Limits) -> None:
         """[limits.time] [stream.heartbeat] Called once a second: give up on a late peer, and keep proxies awake."""
-        if self.paused is not None and now - self.paused > limits.send_seconds:
+        if now - self.paused_at > limits.send_seconds:
             log.info("connection dropped: its peer read nothing for %g seconds", limits.send_seconds)
             self.transport.abort()
         elif now > self.deadline:
             self.deadline = math.inf
             if self.awaited:
-                self.stream.set_exception(HTTPError(408, f"{self.awaited} took too long"))
+                self.reader.stream.set_exception(HTTPError(408, f"{self.awaited} took too long"))
             else:
                 self.transport.close()
-        elif self.sink and now - self.written >= limits.heartbeat_seconds:
-            self.sink.write(COMMENT)
+        elif self.events and now - self.written_at >= limits.heartbeat_seconds:
+            self.write(COMMENT)
 
-
-class EventSink:
-    """The response that an event stream flows to: in chunks, or to HTTP/1.0 until the connection closes."""
-
-    def __init__(self, connection: Connection, stream: Stream, chunked: bool) -> None:
-        self.connection, self.stream, self.chunked = connection, stream, chunked
-        self.ended: asyncio.Future[None] = connection.loop.create_future()
-        connection.sink = self
+    # What a `Sink` does.
 
     @property
     def congested(self) -> bool:
-        return self.connection.paused is not None
+        return not self.writable.is_set()
 
     def write(self, data: bytes) -> None:
-        self.connection.write(format_chunk(data) if self.chunked else data)
+        if not self.transport.is_closing():
+            self.written_at = self.server.clock()
+            self.transport.write(format_chunk(data) if self.chunked else data)
 
     async def drain(self) -> None:
-        await self.connection.drain()
+        while self.congested and not self.transport.is_closing():
+            await self.writable.wait()
 
     def end(self) -> None:
-        self.connection.sink = None
+        self.events = None
         if self.chunked:
-            self.connection.write(LAST_CHUNK)
+            self.chunked = False
+            self.write(LAST_CHUNK)
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -2908,8 +2865,7 @@ class MCPServer(Catalog):
     session_timeout: seconds after its last use that a session ends
     path: of the endpoint; with and without a slash at the end it is the same
     page_size: entries in one page of a list; None for all in one
-    allowed_hosts, allowed_origins: what the Host and Origin headers may name, beside loopback, like
-        'mcp.example.com' and 'https://app.example.com'
+    allowed_hosts, allowed_origins: beside loopback, like 'mcp.example.com' and 'https://app.example.com'
     secret: seals what clients of 2026-07-28 keep for us between two rounds of a call; processes that share the work
         share it; of several the first one seals and all are accepted, so that it can be changed; None: a random one
     cache_lists, cache_reads: (milliseconds, 'public' or 'private'), what such clients may do with lists and resources
@@ -2938,17 +2894,17 @@ class MCPServer(Catalog):
         if not keys or not all(keys):
             raise ValueError("secret must not be empty: anybody could seal with it")
         self.sessions = Sessions(limits, session_timeout, clock)
-        self.listeners: dict[Context, Message] = {}  # calls of subscriptions/listen -> what each wants to hear of
-        self.shut = asyncio.Event()  # that the server is closing
-        self.calls: set[Context] = set()  # in flight
         self.connections: set[Connection] = set()
-        self.loop: asyncio.AbstractEventLoop | None = None  # that serves
+        self.calls: set[Context] = set()  # in flight
+        self.listeners: dict[Context, Message] = {}  # calls of subscriptions/listen -> what each wants to hear of
+        # Of the event loop that serves.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.loop_thread = 0
         self.threads = asyncio.Semaphore(limits.threads)
+        self.shut = asyncio.Event()  # that the server is closing
+        self.stopped: asyncio.Event | None = None  # that `run` shall end
         self.listener: asyncio.Server | None = None
         self.sweeper: asyncio.TimerHandle | None = None
-        self.stopping: asyncio.Event | None = None
-        self.closing = False
 
     # The server as a function.
 
@@ -2975,7 +2931,7 @@ class MCPServer(Catalog):
         except Exception:  # [answers.nothing-internal] a bug: the log gets the story, the peer does not
             log.exception("%s %s failed", request.method, request.path)
             reply = refuse(request, HTTPError(500, "Internal error", code=INTERNAL_ERROR))
-        if origin is not None:
+        if origin is not None:  # a new Reply, since some are shared
             reply = dataclasses.replace(reply, headers=(*reply.headers, *cors_headers(origin)))
         return reply
 
@@ -3017,106 +2973,35 @@ class MCPServer(Catalog):
 
         A daemon thread: unlike those of the standard pool, it does not hold up the end of the process either.
         """
-        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def deliver(method: Callable[[Any], None], outcome: Any) -> None:
-            self.threads.release()
-            if not future.done():  # else the call was cancelled meanwhile
-                method(outcome)
+        loop, context, ended = asyncio.get_running_loop(), contextvars.copy_context(), asyncio.Event()
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def work() -> None:
-            method: Callable[[Any], None] = future.set_result
             try:
-                outcome: Any = context.run(function)
+                outcome.set_result(context.run(function))
             except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
-                method = future.set_exception
-                outcome = RuntimeError(error) if isinstance(error, StopIteration) else error
+                outcome.set_exception(RuntimeError(error) if isinstance(error, StopIteration) else error)
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(deliver, method, outcome)
+                loop.call_soon_threadsafe(leave)
+
+        def leave() -> None:
+            self.threads.release()
+            ended.set()
 
         await self.threads.acquire()  # released by the thread's end, which a cancelled call does not bring about
         threading.Thread(target=work, name="streamhttp_mcp handler", daemon=True).start()
-        return await future
-
-    # Connections.
-
-    async def serve_connection(self, connection: Connection) -> None:
-        """[http.pipelining] Read requests one after the other, and answer each before the next is read."""
-        reader, limits, request = connection.reader, self.limits, Request("", "")
-        try:
-            if len(self.connections) > limits.connections:  # [limits.connections]
-                raise HTTPError(503, "too many connections: try again later", ("Retry-After", "1"))
-            while not self.closing:
-                connection.expect(limits.idle_seconds)
-                reader.buffer = reader.buffer or await reader.more()
-                connection.expect(limits.head_seconds, "the request head")
-                connection.request = request = await read_head(reader, limits)
-                connection.expect(limits.body_seconds, "the request body")
-                if request.headers.get("expect", "").lower() == "100-continue" and request.minor_version:  # [http.expect-100] [http.old-no-expect]
-                    connection.write(CONTINUE)
-                request.body = await read_body(reader, request, limits)
-                connection.deadline = math.inf
-                await self.send_reply(connection, request, await self.handle(request))
-                if not request.keep_alive:
-                    break
-        except HTTPError as error:
-            request.headers["connection"] = "close"  # nothing that follows can be trusted to be a request
-            await self.send_reply(connection, request, refuse(request, error))
-            await self.linger(connection)
-        except (ConnectionEnded, OSError):  # the peer is gone, which is its right
-            pass
-        finally:
-            connection.deadline = math.inf
-            connection.transport.close()
-
-    async def send_reply(self, connection: Connection, request: Request, reply: Reply) -> None:
-        headers, chunked = list(reply.headers), reply.stream is not None and request.minor_version > 0
-        if chunked:  # [http.old-no-chunks]
-            headers.append(("Transfer-Encoding", "chunked"))
-        elif reply.stream is None and reply.status != 204:  # [http.204-no-length]
-            headers.append(("Content-Length", str(len(reply.body))))
-        if self.closing or not request.keep_alive or reply.stream is not None and not chunked:
-            request.headers["connection"] = "close"
-            headers.append(("Connection", "close"))  # [http.close-said]
-        elif request.minor_version == 0:
-            headers.append(("Connection", "keep-alive"))
-        body = b"" if request.method == "HEAD" else reply.body  # [http.head-no-body]
-        connection.write(format_head(reply.status, headers, format_date(time.time())) + body)
-        if reply.stream is None:
-            await connection.drain()
-            return
-        sink = EventSink(connection, reply.stream, chunked)
-        reply.stream.attach(sink, reply.after)
-        if connection.transport.is_closing():
-            reply.stream.detach(sink)
-        await sink.ended
-
-    async def linger(self, connection: Connection) -> None:
-        """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
-        connection.expect(2)
-        with contextlib.suppress(ConnectionEnded, HTTPError, OSError):
-            if connection.transport.can_write_eof():
-                connection.transport.write_eof()
-            while await connection.reader.more():
-                pass
-
-    def sweep(self) -> None:
-        """Look at every deadline. A server that listens does so once a second; with `handle` alone, call it yourself."""
-        now = self.clock()
-        for connection in list(self.connections):
-            connection.sweep(now, self.limits)
-        self.sessions.expire()
+        await ended.wait()
+        return outcome.result()
 
     # Life.
 
     async def start(self, host: str = "127.0.0.1", port: int = 8000) -> str:
         """Listen, and return the endpoint's URL. Port 0 takes a free one. Raises OSError where that cannot be."""
         loop = self.enter_loop()
-        self.listener = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=1024)
-        self.closing = False
+        self.listener = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         self.shut.clear()
-        if not is_loopback(f"[{host}]" if ":" in host else host) and not self.allowed_hosts:  # [bind.localhost]
+        name = f"[{host}]" if ":" in host else host
+        if not is_loopback(name) and not self.allowed_hosts:  # [bind.localhost]
             log.warning("listening on %s, but only requests to localhost are answered: set allowed_hosts", host)
 
         def tick() -> None:
@@ -3124,12 +3009,17 @@ class MCPServer(Catalog):
             self.sweeper = loop.call_later(1, tick)
 
         tick()
-        port = self.listener.sockets[0].getsockname()[1]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.path}"
+        return f"http://{name}:{self.listener.sockets[0].getsockname()[1]}{self.path}"
+
+    def sweep(self) -> None:
+        """Look at every deadline. A listening server does so once a second; with `handle` alone, call it yourself."""
+        now = self.clock()
+        for connection in list(self.connections):
+            connection.sweep(now, self.limits)
+        self.sessions.expire()
 
     async def close(self) -> None:
         """[shutdown.graceful] Stop listening, let running calls finish within the grace, then end all sessions."""
-        self.closing = True
         self.shut.set()
         if self.listener:
             self.listener.close()
@@ -3147,9 +3037,8 @@ class MCPServer(Catalog):
             await asyncio.wait([connection.task for connection in self.connections], timeout=1)
         for connection in list(self.connections):
             connection.transport.abort()
-        if self.sweeper:
+        if self.listener and self.sweeper:
             self.sweeper.cancel()
-        if self.listener:
             await self.listener.wait_closed()
 
     @contextlib.asynccontextmanager
@@ -3163,26 +3052,27 @@ class MCPServer(Catalog):
 
     def run(self, host: str = "127.0.0.1", port: int = 8000, *, on_start: Callable[[str], None] | None = None) -> None:
         """Serve until SIGINT, SIGTERM or `stop()`. `on_start` gets the URL. Raises OSError where it cannot listen."""
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(self.run_until_stopped(host, port, on_start))
 
-    async def run_until_stopped(self, host: str, port: int, on_start: Callable[[str], None] | None) -> None:
-        self.stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-        async with self.serving(host, port) as url:
-            if threading.current_thread() is threading.main_thread():
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    with contextlib.suppress(NotImplementedError):  # Windows
-                        loop.add_signal_handler(number, self.stop, number)
-            if on_start:
-                on_start(url)
-            await self.stopping.wait()
+        async def serve() -> None:
+            self.stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+            async with self.serving(host, port) as url:
+                if threading.current_thread() is threading.main_thread():
+                    for number in (signal.SIGINT, signal.SIGTERM):
+                        with contextlib.suppress(NotImplementedError):  # Windows
+                            loop.add_signal_handler(number, self.stop, number)
+                if on_start:
+                    on_start(url)
+                await self.stopped.wait()
+
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve())
 
     def stop(self, number: int | None = None) -> None:
         """End `run`, from any thread. A second signal finds the default handler, which ends the process at once."""
         if number is not None and self.loop:
             self.loop.remove_signal_handler(number)
-        if self.loop and self.stopping and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.stopping.set)
+        if self.loop and self.stopped and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.stopped.set)
 
 
 # ---- 14 Demo and main --------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What the README claims, a test holds."""
 
+import ast
+import bisect
 import re
 import subprocess
 import sys
@@ -91,6 +93,22 @@ def test_the_docstring_names_every_section():
     """The map on the first screen is whole."""
     for number, name in re.findall(r"^# ---- (\d+) (.+?) -+$", SOURCE, re.MULTILINE):
         assert re.search(rf"\b{number} {re.escape(name)}", streamhttp_mcp.__doc__), f"{number} {name}"
+
+
+def test_a_section_leans_only_on_those_above_it():
+    """As the docstring says. Hints do not count: they are read when all is there."""
+    tree = ast.parse(SOURCE)
+    starts = [SOURCE[: match.start()].count("\n") for match in re.finditer(r"^# ---- \d+ ", SOURCE, re.MULTILINE)]
+    home = {}  # name -> number of its section
+    for node in tree.body:
+        names = [node.name] if hasattr(node, "name") else [t.id for t in getattr(node, "targets", []) if hasattr(t, "id")]
+        home |= {name: bisect.bisect(starts, node.lineno - 1) for name in names}
+    for node in list(ast.walk(tree)):  # without hints, which are strings here
+        for hint in ("annotation", "returns"):
+            if getattr(node, hint, None) is not None:
+                setattr(node, hint, None)
+    used = [(bisect.bisect(starts, n.lineno - 1), n.id, n.lineno) for n in ast.walk(tree) if isinstance(n, ast.Name)]
+    assert [(name, line) for section, name, line in used if home.get(name, 0) > section] == []
 
 
 def test_every_name_that_the_readme_mentions_exists():

@@ -516,6 +516,8 @@ class Exchange:
 
     async def reply(self, patience: float) -> Reply:
         """Wait until the form is decided, at most `patience` seconds where a stream is possible."""
+        if self.decided.done():  # the usual case, which shall not cost a timer
+            return self.decided.result()
         timer = self.decided.get_loop().call_later(patience, self.open)
         try:
             return await self.decided

@@ -330,7 +330,8 @@ def format_head(status: int, headers: Iterable[tuple[str, str]], date: str) -> b
     return f"HTTP/1.1 {status} {REASONS[status]}\r\nDate: {date}\r\n{lines}\r\n".encode("latin-1")
 
 
-def format_date(seconds: float) -> str:
+@functools.lru_cache(maxsize=1)  # all replies of one second have the same
+def format_date(seconds: int) -> str:
     """[http.date-form] Write a time in HTTP's English, whatever the locale: 0 -> 'Thu, 01 Jan 1970 00:00:00 GMT'."""
     t = time.gmtime(seconds)
     day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[t.tm_wday]
@@ -2797,7 +2798,7 @@ class Connection(asyncio.Protocol):
         elif request.minor_version == 0:
             headers.append(("Connection", "keep-alive"))
         body = b"" if request.method == "HEAD" else reply.body  # [http.head-no-body]
-        self.write(format_head(reply.status, headers, format_date(time.time())) + body)
+        self.write(format_head(reply.status, headers, format_date(int(time.time()))) + body)
         if stream is None:
             await self.drain()
             return

@@ -110,6 +110,7 @@ class Limits:
     heartbeat_seconds: float = 15  # a comment, since load balancers drop what is silent for 60 s
     retry_seconds: float = 1  # how long a client waits before it reconnects
     # The server's own patience.
+    all_calls: int = 5_000  # running at once in all sessions and outside of them; beyond: 503 with Retry-After
     ask_seconds: float = 300  # a question to the client that is not answered fails
     state_seconds: float = 3600  # for so long the stateless era takes answers to a question
     grace_seconds: float = 5  # running calls may finish for so long at shutdown
@@ -2213,6 +2214,7 @@ async def answer_in_session(server: MCPServer, request: Request, body: Any, take
             take_message(session, message)
     if not requests:  # [post.notification-202] [notification.no-response] [batch.no-request-202]
         return Reply(202)
+    check_load(server)
     # [id.by-exchange] [batch.answer-json-or-sse] The answer finds its way by this object; ids are only echoed.
     exchange = Exchange(*takes, session.open_stream, batch=isinstance(body, list))
     client = session.version, session.client_info, session.client_capabilities
@@ -2372,6 +2374,7 @@ async def answer_statelessly(server: MCPServer, request: Request, message: Any, 
         meta = check_metadata(server, request, message)
     except RPCError as error:
         return Reply(STATUSES[error.code], JSON_HEADERS, encode_error(message["id"], error))
+    check_load(server)
     exchange = Exchange(*takes, lambda: Stream(server.limits))  # [stream.own-request-only] [stream.no-event-ids]
     # [modern.no-prior-requests] Who calls, and what it can do, is what this request says.
     ctx = Context(server, request, message, STATELESS_REVISION, meta.get(META + "clientInfo", {}),
@@ -2513,6 +2516,15 @@ def unseal(keys: Sequence[bytes], text: Any, digest: str) -> Message:
 
 
 # Both eras: a call runs in a task of its own, may ask its client, and always ends in a response or in silence.
+
+
+def check_load(server: MCPServer) -> None:
+    """[limits.all-calls] [modern.rate-limit] Refuse one call more than the server runs at once; listeners do not count.
+
+    Not before it is known to be a call: an answer or a cancellation is what lets the others end.
+    """
+    if len(server.calls) - len(server.listeners) >= server.limits.all_calls:
+        raise HTTPError(503, "too many calls are running: try again later", ("Retry-After", "1"))
 
 
 def start_task(coroutine: Coroutine[Any, Any, None]) -> None:

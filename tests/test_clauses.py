@@ -791,3 +791,26 @@ def test_cache_hint_that_no_client_could_read_is_refused_at_registration(cache):
             MCPServer("test", **{setting: cache})
     with pytest.raises(ValueError, match="expected milliseconds"):
         MCPServer("test").add_resource(lambda: "text", "doc://a", cache=cache)
+
+
+@spoken
+async def test_call_beyond_those_that_the_server_runs_is_503_in_both_eras():
+    """[limits.all-calls] [modern.rate-limit] Who waits for a call to end gets in again; a listener takes no place."""
+    mcp, go = MCPServer("test", limits=Limits(all_calls=2)), asyncio.Event()
+
+    @mcp.tool()
+    async def wait() -> str:
+        await go.wait()
+        return "done"
+
+    stateless, session = StatelessClient(mcp), await Client(mcp).connect()
+    await stateless.request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+    calls = [asyncio.create_task(client.call("wait")) for client in (stateless, session)]
+    await until(lambda: len(mcp.calls) == 3)
+    assert (await session.notify("notifications/cancelled", {"requestId": "none"})).status == 202
+    for client in (stateless, session):
+        refused = await client.request("ping" if client is session else "tools/list")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    go.set()
+    assert [answer.result["content"][0]["text"] for answer in await asyncio.gather(*calls)] == ["done", "done"]
+    assert (await session.request("ping")).status == 200

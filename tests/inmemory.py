@@ -8,6 +8,7 @@
 
 import asyncio
 import base64
+import functools
 import itertools
 import json
 from collections.abc import Coroutine
@@ -19,6 +20,11 @@ from streamhttp_mcp import META, STATELESS_REVISION, MCPServer, Reply, Request
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a test's conversation; one that hangs fails after 10 seconds."""
     return asyncio.run(asyncio.wait_for(coroutine, 10))
+
+
+def spoken(conversation):
+    """Make a test of a coroutine function."""
+    return functools.wraps(conversation)(lambda *args, **options: run(conversation(*args, **options)))
 
 
 async def until(condition, turns: int = 1000) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from inmemory import Client, Clock, StatelessClient, run, until
-from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, spoken, text_result
+from inmemory import Client, Clock, StatelessClient, run, spoken, until
+from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, text_result
 
 import streamhttp_mcp
 from streamhttp_mcp import (

@@ -1,14 +1,13 @@
 """Section 7, Context: what a handler may do while it runs, and what its client sees of that."""
 
 import asyncio
-import functools
 import threading
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import pytest
-from inmemory import Answer, Client, Clock, run, until
+from inmemory import Answer, Client, Clock, spoken, until
 
 from streamhttp_mcp import (
     LOG_LEVELS,
@@ -30,11 +29,6 @@ FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required"
 ADA = {"action": "accept", "content": {"name": "Ada"}}
 SAID = {"role": "assistant", "model": "m", "content": {"type": "text", "text": "Bonjour"}}
 TEXT = {"type": "text", "text": "a"}
-
-
-def spoken(conversation):
-    """Make a test of a coroutine function."""
-    return functools.wraps(conversation)(lambda *args, **options: run(conversation(*args, **options)))
 
 
 def loop_clock() -> Clock:

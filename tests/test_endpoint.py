@@ -1,11 +1,10 @@
 """Section 12: the gate, refusal by refusal in its order, and what GET, DELETE and OPTIONS do behind it."""
 
 import asyncio
-import functools
 import logging
 
 import pytest
-from inmemory import Answer, Client, run, until
+from inmemory import Answer, Client, spoken, until
 
 from streamhttp_mcp import VERBS, Context, MCPServer
 
@@ -14,11 +13,6 @@ PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 NO_SUCH_HOST = "the Host header names a host that this server does not answer for (see allowed_hosts)"
 NO_SUCH_ORIGIN = "the Origin header names a site that may not call this server (see allowed_origins)"
 SERVED = "2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28"
-
-
-def spoken(conversation):
-    """Make a test of a coroutine function."""
-    return functools.wraps(conversation)(lambda *args, **options: run(conversation(*args, **options)))
 
 
 def refused(status: int, message: str, code: int = -32600, headers: tuple[tuple[str, str], ...] = ()) -> tuple:

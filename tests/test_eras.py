@@ -1,21 +1,15 @@
 """Section 11: how a message gets its answer in the session era, from `initialize` to a stream that is resumed."""
 
 import asyncio
-import functools
 
 import pytest
-from inmemory import Answer, Client, run, until
+from inmemory import Answer, Client, spoken, until
 
 from streamhttp_mcp import SESSION_REVISIONS, Context, Limits, MCPServer
 
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "inmemory", "version": "1"}}
 JSON_ONLY, STREAM_ONLY = "application/json", "text/event-stream"
 every_revision = pytest.mark.parametrize("version", SESSION_REVISIONS)
-
-
-def spoken(conversation):
-    """Make a test of a coroutine function."""
-    return functools.wraps(conversation)(lambda *args, **options: run(conversation(*args, **options)))
 
 
 # What goes over the wire, written short.

@@ -5,8 +5,8 @@ import threading
 from typing import Any
 
 import pytest
-from inmemory import Answer, Client, Clock, StatelessClient, until
-from wire import Wire, post, spoken
+from inmemory import Answer, Client, Clock, StatelessClient, spoken, until
+from wire import Wire, post
 
 from streamhttp_mcp import META, MCPServer
 

@@ -5,8 +5,8 @@ import os
 import secrets
 from collections import defaultdict
 
-from inmemory import Clock
-from wire import ACCEPT_BOTH, Wire, call, eventually, head, post, spoken, text_result
+from inmemory import Clock, spoken
+from wire import ACCEPT_BOTH, Wire, call, eventually, head, post, text_result
 
 from streamhttp_mcp import Context, MCPServer
 

@@ -1,22 +1,16 @@
 """Section 10, Methods: every row of the METHODS table, from a client's request to the answer it reads."""
 
 import asyncio
-import functools
 import threading
 from typing import Any
 
 import pytest
-from inmemory import Answer, Client, run, until
+from inmemory import Answer, Client, spoken, until
 
 from streamhttp_mcp import LOG_LEVELS, METHODS, SESSION_REVISIONS, Context, Limits, MCPServer, ToolResult
 
 TEXT = {"type": "text", "text": "hello"}
 LINK = {"type": "resource_link", "uri": "doc://a", "name": "a"}
-
-
-def spoken(conversation):
-    """Make a test of a coroutine function."""
-    return functools.wraps(conversation)(lambda *args, **options: run(conversation(*args, **options)))
 
 
 def library() -> MCPServer:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from inmemory import Answer, Client, StatelessClient, until
-from wire import spoken
+from inmemory import Answer, Client, StatelessClient, spoken, until
 
 from streamhttp_mcp import (
     META,

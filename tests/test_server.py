@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import missing
-from inmemory import Client, Clock, run
-from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, spoken, text_result
+from inmemory import Client, Clock, run, spoken
+from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, text_result
 
 import streamhttp_mcp
 from streamhttp_mcp import Context, Limits, MCPServer

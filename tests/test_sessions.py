@@ -1,20 +1,14 @@
 """Section 9: what a client sees of its session: how it opens, whose it is, what it holds, and when it ends."""
 
 import asyncio
-import functools
 import re
 
 import pytest
-from inmemory import Answer, Client, Clock, run, until
+from inmemory import Answer, Client, Clock, spoken, until
 
 from streamhttp_mcp import Context, Limits, MCPServer, Request
 
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "inmemory", "version": "1"}}
-
-
-def spoken(conversation):
-    """Make a test of a coroutine function."""
-    return functools.wraps(conversation)(lambda *args, **options: run(conversation(*args, **options)))
 
 
 def check_refusal(answer: Answer, status: int, words: str) -> None:

@@ -9,8 +9,8 @@ import threading
 from typing import Annotated, Any
 
 import pytest
-from inmemory import Client, Clock, StatelessClient, until
-from wire import Wire, eventually, post, spoken
+from inmemory import Client, Clock, StatelessClient, spoken, until
+from wire import Wire, eventually, post
 
 from streamhttp_mcp import META, METHODS, Context, Limits, MCPServer, ToolResult, elicit_form
 

@@ -1,7 +1,6 @@
 """Section 8, Tools, resources, prompts: what an author writes, and what a client gets of it."""
 
 import asyncio
-import functools
 import json
 import threading
 import time
@@ -11,7 +10,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import pytest
-from inmemory import Client, run, until
+from inmemory import Client, spoken, until
 
 from streamhttp_mcp import (
     Audio,
@@ -34,11 +33,6 @@ LINK = {"type": "resource_link", "uri": "doc://a", "name": "a"}
 EMBEDDED = {"type": "resource", "resource": {"uri": "doc://a", "mimeType": "text/plain", "text": "hello"}}
 PICTURE = {"type": "image", "data": PNG_64, "mimeType": "image/png"}
 ICONS = [{"src": "https://example.com/a.png", "mimeType": "image/png", "sizes": ["48x48"], "theme": "dark"}]
-
-
-def spoken(conversation):
-    """Make a test of a coroutine function."""
-    return functools.wraps(conversation)(lambda *args, **options: run(conversation(*args, **options)))
 
 
 @spoken

@@ -7,25 +7,17 @@
 """
 
 import asyncio
-import functools
 import json
 import socket
 import struct
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from inmemory import run
-
 ACCEPT_BOTH = {
     "host": "localhost",
     "content-type": "application/json",
     "accept": "application/json, text/event-stream",
 }
-
-
-def spoken(conversation):
-    """Make a test of a coroutine function."""
-    return functools.wraps(conversation)(lambda *args, **options: run(conversation(*args, **options)))
 
 
 async def eventually(condition, seconds: float = 5) -> None:

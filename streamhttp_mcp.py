@@ -2769,7 +2769,8 @@ class Connection(asyncio.Protocol):
         try:
             if len(server.connections) > limits.connections:  # [limits.connections]
                 raise HTTPError(503, "too many connections: try again later", ("Retry-After", "1"))
-            while not server.shut.is_set():
+            while not server.shut.is_set() and not self.transport.is_closing():
+                self.request = Request("", "")  # the one before is answered: it shall be neither kept nor mistaken for
                 self.expect(limits.idle_seconds)
                 reader.buffer = reader.buffer or await reader.more()  # the first bytes of a request
                 self.expect(limits.head_seconds, "the request head")
@@ -2830,7 +2831,7 @@ class Connection(asyncio.Protocol):
 
     def probe(self, times: int) -> None:
         """Write to a peer that sends no more: if it is gone, its machine says so after the first, and we see it."""
-        if times:
+        if times and not self.transport.is_closing():
             if self.events:
                 self.write(COMMENT)
             asyncio.get_running_loop().call_later(0.1, self.probe, times - 1)

@@ -814,3 +814,14 @@ async def test_call_beyond_those_that_the_server_runs_is_503_in_both_eras():
     go.set()
     assert [answer.result["content"][0]["text"] for answer in await asyncio.gather(*calls)] == ["done", "done"]
     assert (await session.request("ping")).status == 200
+
+
+@spoken
+async def test_malformed_request_is_not_answered_in_the_manner_of_the_one_before():
+    """[http.head-no-body] [error.id-required] Neither without a body, after a HEAD, nor by its version header."""
+    async with MCPServer("test").serving() as url, Wire(url) as wire:
+        await wire.send(head("HEAD", host="localhost", mcp_protocol_version="2025-11-25"))
+        assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 405 ")
+        await wire.send(b"nonsense\r\n\r\n")
+        answer = await wire.end()
+        assert answer.startswith(b"HTTP/1.1 400 ") and b'"id":null' in answer

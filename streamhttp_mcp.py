@@ -1913,8 +1913,9 @@ class Session:
 
     def notify(self, data: bytes) -> None:
         """[get.unrelated-only] [get.no-response] Send what belongs to no call."""
-        stream = self.standalone_stream()  # [notice.once] While nobody reads, a notice that waits is not added again.
-        if not any(event.frame.endswith(b"data: %b\n\n" % data) for event in stream.unsent):
+        stream, end = self.standalone_stream(), format_event(data)
+        # [notice.once] While nobody reads, a notice that waits is not added again.
+        if not any(event.frame.endswith(end) for event in stream.unsent):
             stream.push(data)
 
 
@@ -2014,21 +2015,25 @@ def list_page(ctx: Context, params: Message) -> bytes:
             # [page.next-cursor] [page.stable-cursors] A cursor is opaque to clients: 'dG9vbHM6MjA=' is 'tools:20'.
             following = to_base64(f"{member}:{end}".encode()) if end < len(entries) else None
             shown = [entry.definition for entry in entries[end - size : end]]
-            result = {member: shown, **present(nextCursor=following)}
-            server.pages[member, name, stateless] = encode(for_client(ctx, result, server.cache_lists))
+            result = {member: shown, **present(nextCursor=following), **cache_hints(ctx, server.cache_lists)}
+            server.pages[member, name, stateless] = encode(for_client(ctx, result))
             name = following or ""
     if not isinstance(cursor, str) or (member, cursor, stateless) not in server.pages:  # [page.invalid-cursor]
         raise RPCError(INVALID_PARAMS, "params.cursor is not one that this server gave out: list from the start")
     return server.pages[member, cursor, stateless]  # [cache.same-scope]
 
 
-def for_client(ctx: Context, result: Message, cache: Cache | None = None) -> Message:
-    """[result.type] [meta.server-info] [cache.hints] Add what the stateless revision wants in every result."""
+def for_client(ctx: Context, result: Message) -> Message:
+    """[result.type] [meta.server-info] Add what the stateless revision wants in every result."""
     if ctx.session is not None:
         return result
-    hints = {} if cache is None else {"ttlMs": cache[0], "cacheScope": cache[1]}
     meta = {META + "serverInfo": ctx.server.info} | result.get("_meta", {})
-    return {"resultType": "complete", **result, "_meta": meta, **hints}
+    return {"resultType": "complete", **result, "_meta": meta}
+
+
+def cache_hints(ctx: Context, cache: Cache) -> Message:
+    """[cache.hints] What the stateless revision wants in a result that clients may keep."""
+    return {} if ctx.session is not None else {"ttlMs": cache[0], "cacheScope": cache[1]}
 
 
 async def call_tool(ctx: Context, params: Message) -> bytes:
@@ -2067,7 +2072,7 @@ async def read_resource(ctx: Context, params: Message) -> Message:  # [resource.
     # What used an answer is for the one who gave it.
     retried = params.keys() & {"inputResponses", "requestState"}
     cache = (0, "private") if retried else resource.cache or ctx.server.cache_reads
-    return for_client(ctx, {"contents": contents}, cache)
+    return {"contents": contents, **cache_hints(ctx, cache)}
 
 
 def subscribe(ctx: Context, params: Message) -> Message:
@@ -2117,7 +2122,7 @@ async def complete(ctx: Context, params: Message) -> Message:
 def discover(ctx: Context, params: Message) -> Message:
     """[discover.served] What a client may want to know first; [version.unsupported] has the same list."""
     served = {"supportedVersions": REVISIONS[::-1], "capabilities": ctx.server.capabilities()}
-    return for_client(ctx, served | present(instructions=ctx.server.instructions), ctx.server.cache_lists)
+    return served | present(instructions=ctx.server.instructions) | cache_hints(ctx, ctx.server.cache_lists)
 
 
 async def listen(ctx: Context, params: Message) -> Message:
@@ -2480,8 +2485,8 @@ def input_required(ctx: Context, required: InputRequired) -> Message:
     until = int(time.time() + ctx.server.limits.state_seconds)
     value = {"answers": ctx.answers, "state": required.state}
     sealed = seal(ctx.server.secrets[0], {"value": value, "call": call_digest(ctx), "until": until})
-    result = {"resultType": "input_required", "requestState": sealed, **present(inputRequests=asked or None)}
-    return for_client(ctx, result)  # [mrtr.not-empty]
+    # [mrtr.not-empty]
+    return {"resultType": "input_required", "requestState": sealed, **present(inputRequests=asked or None)}
 
 
 def call_digest(ctx: Context) -> str:
@@ -2973,7 +2978,8 @@ class MCPServer(Catalog):
         if self.loop is not None and self.loop_thread != threading.get_ident():
             self.loop.call_soon_threadsafe(self.announce, method, params)
             return
-        self.pages.clear()
+        if params is None:  # a list has changed
+            self.pages.clear()
         data = encode_notification(method, params)
         for session in self.sessions.by_id.values():
             if params is None or params["uri"] in session.subscriptions:

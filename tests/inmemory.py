@@ -36,6 +36,29 @@ async def until(condition, turns: int = 1000) -> None:
     raise AssertionError(f"still not true after {turns} turns: {condition}")
 
 
+def library(**settings: Any) -> MCPServer:
+    """A server with a resource, a template, a prompt and a completion; each test adds its tools."""
+    mcp = MCPServer("test", **settings)
+
+    @mcp.resource("doc://a")
+    async def document() -> str:
+        return "hello"
+
+    @mcp.resource("doc://{name}/notes")
+    async def notes(name: str) -> str:
+        return f"about {name}"
+
+    @mcp.prompt()
+    async def ask(topic: str) -> str:
+        return f"What about {topic}?"
+
+    @mcp.completion()
+    async def complete(ref, argument, context):
+        return [f"{argument['value']}{n}" for n in (1, 2)]
+
+    return mcp
+
+
 class Clock:
     """Seconds that pass when a test says so."""
 

@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from inmemory import Answer, Client, spoken, until
+from inmemory import Answer, Client, library, spoken, until
 
 from streamhttp_mcp import LOG_LEVELS, METHODS, SESSION_REVISIONS, Context, Limits, MCPServer, ToolResult
 
@@ -13,29 +13,13 @@ TEXT = {"type": "text", "text": "hello"}
 LINK = {"type": "resource_link", "uri": "doc://a", "name": "a"}
 
 
-def library() -> MCPServer:
+def everything() -> MCPServer:
     """A server with one of everything."""
-    mcp = MCPServer("test")
+    mcp = library()
 
     @mcp.tool()
     async def greet(name: str = "you") -> str:
         return f"hello {name}"
-
-    @mcp.resource("doc://a")
-    async def document() -> str:
-        return "hello"
-
-    @mcp.resource("doc://{name}/notes")
-    async def notes(name: str) -> str:
-        return f"about {name}"
-
-    @mcp.prompt()
-    async def ask(topic: str) -> str:
-        return f"What about {topic}?"
-
-    @mcp.completion()
-    async def complete(ref, argument, context):
-        return [f"{argument['value']}{n}" for n in (1, 2)]
 
     return mcp
 
@@ -106,7 +90,7 @@ async def test_method_answers_with_its_whole_result(method, version):
     """[ping.answer] [result.same-id] [result.field] [tool.call] [tool.definition] [resource.read] [resource.templates]
     [prompt.get] The same in every revision, as one JSON body."""
     params, result = CONVERSATIONS[method]
-    client = await Client(library()).connect(version)
+    client = await Client(everything()).connect(version)
     for id in (1, "1", 0, "", -5):
         answer = await client.request(method, params, id=id)
         assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
@@ -117,7 +101,7 @@ async def test_method_answers_with_its_whole_result(method, version):
 @spoken
 async def test_params_may_be_left_out_where_nothing_is_asked_for(method):
     """[ping.answer] [page.next-cursor] As JSON-RPC allows; unknown members are ignored as well."""
-    client = await Client(library()).connect()
+    client = await Client(everything()).connect()
     result = CONVERSATIONS[method][1]
     assert (await client.request(method)).result == result
     assert (await client.request(method, {"_meta": {"progressToken": 1}, "future": [None]})).result == result
@@ -127,7 +111,7 @@ async def test_params_may_be_left_out_where_nothing_is_asked_for(method):
 @spoken
 async def test_unknown_method_is_not_found(method):
     """[error.same-id] [error.code-message] -32601, in an HTTP answer that is fine."""
-    client = await Client(library()).connect()
+    client = await Client(everything()).connect()
     check_error(await client.request(method, id="mine"), -32601, f"Method not found: {method}")
 
 
@@ -159,7 +143,7 @@ async def test_unknown_method_is_not_found(method):
 async def test_wrong_params_are_refused_by_name(method, params, named):
     """[log.invalid-level] [tool.unknown-error] [prompt.invalid-params] [resource.validate-uri] [error.same-id]
     -32602, and the message says which member."""
-    client = await Client(library()).connect()
+    client = await Client(everything()).connect()
     check_error(await client.request(method, params, id="mine"), -32602, named)
 
 
@@ -168,7 +152,7 @@ async def test_wrong_params_are_refused_by_name(method, params, named):
 @spoken
 async def test_meta_that_is_no_object_is_refused_under_the_requests_own_id(method, meta):
     """[error.same-id] The request could be read, so its sender can tell which of its calls failed."""
-    client = await Client(library()).connect()
+    client = await Client(everything()).connect()
     check_error(await client.request(method, CONVERSATIONS[method][0] | {"_meta": meta}, id="mine"), -32602, "_meta")
 
 
@@ -335,7 +319,7 @@ async def test_tool_may_add_a_tool_while_it_runs():
 @spoken
 async def test_client_that_looks_later_is_told_once():
     """[tool.list-changed] However often the list changed while it had no stream open."""
-    mcp = library()
+    mcp = everything()
     client = await Client(mcp).connect()
     for n in range(3):
         mcp.add_tool(lambda: "", f"new{n}")
@@ -351,7 +335,7 @@ async def test_client_that_looks_later_is_told_once():
 @spoken
 async def test_update_is_announced_to_the_sessions_that_subscribed(from_thread):
     """[resource.subscribe] To no other session, of no other resource, and no longer after unsubscribing."""
-    mcp = library()
+    mcp = everything()
     mcp.add_resource(lambda: "", "doc://b")
     subscriber, other = await Client(mcp).connect(), await Client(mcp).connect()
     streams = [await subscriber.get(), await other.get()]
@@ -381,7 +365,7 @@ async def test_update_is_announced_to_the_sessions_that_subscribed(from_thread):
 @spoken
 async def test_resource_that_does_not_exist_is_not_found(method):
     """[resource.not-found] -32002, with the URI in the data."""
-    client = await Client(library()).connect()
+    client = await Client(everything()).connect()
     answer = await client.request(method, {"uri": "doc://nothing"}, id="mine")
     check_error(answer, -32002, "doc://nothing", {"uri": "doc://nothing"})
 
@@ -389,14 +373,14 @@ async def test_resource_that_does_not_exist_is_not_found(method):
 @spoken
 async def test_unsubscribing_from_what_was_never_watched_is_fine():
     """[resource.subscribe] It may have been removed in the meantime."""
-    client = await Client(library()).connect()
+    client = await Client(everything()).connect()
     assert (await client.request("resources/unsubscribe", {"uri": "doc://nothing"})).result == {}
 
 
 @spoken
 async def test_subscriptions_of_a_session_are_bounded():
     """[resource.subscribe] URIs of a template never end; who watches one already may say so again."""
-    mcp = library()
+    mcp = everything()
     mcp.limits = Limits(subscriptions=2)
     client = await Client(mcp).connect()
     for uri in ("doc://1/notes", "doc://2/notes"):
@@ -445,7 +429,7 @@ TYPED = {"name": "topic", "value": "t"}
 @spoken
 async def test_completion_suggests_at_most_100_values(ref, count, completion):
     """[completion.max-100] With the number of all, for prompts and for templates."""
-    mcp = library()
+    mcp = everything()
 
     @mcp.completion()
     async def complete(ref, argument, context):
@@ -480,7 +464,7 @@ async def test_completion_suggests_at_most_100_values(ref, count, completion):
 @spoken
 async def test_completion_of_nothing_that_exists_is_invalid_params(params, named):
     """[completion.invalid-params] [completion.validate-inputs] The handler sees sound input only."""
-    mcp = library()
+    mcp = everything()
 
     @mcp.completion()
     async def complete(ref, argument, context):
@@ -505,7 +489,7 @@ async def test_server_without_completion_does_not_have_the_method():
 @spoken
 async def test_completion_that_fails_is_an_internal_error_without_internals():
     """[completion.no-disclosure] [completion.invalid-params] -32603, and not a word of what went wrong."""
-    mcp = library()
+    mcp = everything()
 
     @mcp.completion()
     async def complete(ref, argument, context):

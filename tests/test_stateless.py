@@ -9,7 +9,7 @@ import threading
 from typing import Annotated, Any
 
 import pytest
-from inmemory import Client, Clock, StatelessClient, spoken, until
+from inmemory import Client, Clock, StatelessClient, library, spoken, until
 from wire import Wire, eventually, post
 
 from streamhttp_mcp import META, METHODS, Context, Limits, MCPServer, ToolResult, elicit_form
@@ -41,29 +41,13 @@ def refused(answer) -> tuple[int, int]:
     return answer.status, answer.error["code"]
 
 
-def library(**settings: Any) -> MCPServer:
+def everything(**settings: Any) -> MCPServer:
     """A server with one of everything."""
-    mcp = MCPServer("test", **settings)
+    mcp = library(**settings)
 
     @mcp.tool()
     async def echo(text: str = "nothing") -> str:
         return text
-
-    @mcp.resource("doc://a")
-    async def document() -> str:
-        return "hello"
-
-    @mcp.resource("doc://{name}/notes")
-    async def notes(name: str) -> str:
-        return f"about {name}"
-
-    @mcp.prompt()
-    async def ask(topic: str) -> str:
-        return f"What about {topic}?"
-
-    @mcp.completion()
-    async def complete(ref, argument, context):
-        return [f"{argument['value']}{n}" for n in (1, 2)]
 
     return mcp
 
@@ -104,7 +88,7 @@ UNKNOWN = WHOLE | {META + "protocolVersion": "v999.0.0"}
 async def test_era_is_chosen_by_what_the_request_says(method, header, meta, outcome):
     """[modern.era-chosen] [initialize.always]"""
     params = (HELLO if method == "initialize" else {}) | ({} if meta is None else {"_meta": meta})
-    answer = await Client(library()).request(method, params, mcp_protocol_version=header, mcp_method=method)
+    answer = await Client(everything()).request(method, params, mcp_protocol_version=header, mcp_method=method)
     if outcome == "session":
         assert answer.status == 200 and answer.headers["mcp-session-id"] and "resultType" not in answer.result
     elif outcome == "stateless":
@@ -119,7 +103,7 @@ async def test_era_is_chosen_by_what_the_request_says(method, header, meta, outc
 async def test_session_id_on_a_stateless_request_is_not_even_looked_at(session_id):
     """[modern.no-session] Neither an id that works nor one that does not changes anything."""
     clock = Clock()
-    mcp = library(clock=clock)
+    mcp = everything(clock=clock)
 
     @mcp.tool()
     async def who(ctx: Context) -> str:
@@ -139,7 +123,7 @@ async def test_session_id_on_a_stateless_request_is_not_even_looked_at(session_i
 @spoken
 async def test_last_event_id_is_ignored(event_id):
     """[stream.no-event-ids] Streams of this revision cannot be resumed."""
-    answer = await StatelessClient(library()).call("echo", {"text": "hi"}, last_event_id=event_id)
+    answer = await StatelessClient(everything()).call("echo", {"text": "hi"}, last_event_id=event_id)
     assert (answer.status, answer.result) == (200, said("hi"))
 
 
@@ -148,7 +132,7 @@ async def test_last_event_id_is_ignored(event_id):
 @spoken
 async def test_get_and_delete_are_405(verb, accept):
     """[modern.get-405] [modern.no-session] [http.405-allow] Even with a session's id, which then lives on."""
-    client = await Client(library()).connect()
+    client = await Client(everything()).connect()
     answer = await client.http(verb, mcp_protocol_version=V, accept=accept)
     text = "revision 2026-07-28 knows POST only"
     assert (answer.status, answer.headers["allow"]) == (405, "POST, OPTIONS")
@@ -163,7 +147,7 @@ async def test_get_and_delete_are_405(verb, accept):
 @spoken
 async def test_notification_is_answered_202_with_no_body(method, meta):
     """[post.notification-202] [notification.no-response]"""
-    answer = await Client(library()).post({"jsonrpc": "2.0", "method": method, "params": meta}, mcp_protocol_version=V)
+    answer = await Client(everything()).post({"jsonrpc": "2.0", "method": method, "params": meta}, mcp_protocol_version=V)
     assert (answer.status, answer.reply.headers, answer.reply.body) == (202, (), b"")
 
 
@@ -180,7 +164,7 @@ async def test_notification_is_answered_202_with_no_body(method, meta):
 @spoken
 async def test_response_or_batch_is_400(body):
     """[modern.no-responses] [post.single-message]"""
-    answer = await Client(library()).post(body, mcp_protocol_version=V)
+    answer = await Client(everything()).post(body, mcp_protocol_version=V)
     text = "expected one request: revision 2026-07-28 has no batches, and no responses from clients"
     assert (answer.status, answer.message) == (400, {"jsonrpc": "2.0", "error": {"code": -32600, "message": text}})
 
@@ -200,7 +184,7 @@ async def test_response_or_batch_is_400(body):
 @spoken
 async def test_meta_that_is_not_whole_is_400_invalid_params(key, values):
     """[meta.required] [log.level-unknown] None leaves the field out; the message names it."""
-    client = StatelessClient(library())
+    client = StatelessClient(everything())
     for value in values:
         answer = await client.request("tools/list", id="mine", meta={META + key: value}, mcp_protocol_version=V)
         assert refused(answer) == (400, -32602)
@@ -216,7 +200,7 @@ async def test_request_without_meta_under_the_header_is_400_invalid_params(param
     message = {"jsonrpc": "2.0", "id": "mine", "method": "server/discover"} | (
         {} if params is None else {"params": params}
     )
-    answer = await Client(library()).post(message, mcp_protocol_version=V, mcp_method="server/discover")
+    answer = await Client(everything()).post(message, mcp_protocol_version=V, mcp_method="server/discover")
     assert refused(answer) == (400, -32602)
 
 
@@ -283,7 +267,7 @@ async def test_header_that_differs_from_the_body_is_400_header_mismatch(name, va
 @spoken
 async def test_name_is_that_of_the_tool_the_prompt_or_the_resource(method, params, name):
     """[header.name-matches] [header.base64-decoded]"""
-    mcp = library()
+    mcp = everything()
     mcp.add_prompt(lambda: "hi", "café")
     client = StatelessClient(mcp)
     assert (await client.request(method, params, mcp_name=name)).result["resultType"] == "complete"
@@ -297,14 +281,14 @@ async def test_name_is_that_of_the_tool_the_prompt_or_the_resource(method, param
 async def test_call_that_names_nothing_is_400_invalid_params(method, name):
     """[meta.required] [tool.unknown-error] The header says the same as the body: nothing, or a number."""
     header = "5" if name.get("name") else None
-    answer = await StatelessClient(library()).request(method, name, id="mine", mcp_name=header)
+    answer = await StatelessClient(everything()).request(method, name, id="mine", mcp_name=header)
     assert refused(answer) == (400, -32602)
 
 
 @spoken
 async def test_header_names_have_no_case_and_space_around_values_does_not_count():
     """[header.case] As the bytes come from a socket."""
-    mcp = library()
+    mcp = everything()
     fields = b"Host: localhost\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
     params = {"name": "echo", "arguments": {"text": "hi"}, "_meta": WHOLE}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
@@ -320,7 +304,7 @@ async def test_header_names_have_no_case_and_space_around_values_does_not_count(
 @spoken
 async def test_version_that_is_not_served_is_400_with_those_that_are(version):
     """[version.unsupported] 2025-11-25 is served, but by `initialize`."""
-    client = StatelessClient(library())
+    client = StatelessClient(everything())
     answer = await client.request("tools/list", id="mine", meta={META + "protocolVersion": version})
     data = {"supported": SERVED, "requested": version}
     text = f"Unsupported protocol version: {version[:40]}"
@@ -333,7 +317,7 @@ async def test_version_that_is_not_served_is_400_with_those_that_are(version):
 async def test_version_header_that_differs_is_told_before_a_version_that_is_not_served(header):
     """[header.version-matches] [version.unsupported]"""
     meta = {META + "protocolVersion": "v999.0.0"}
-    answer = await StatelessClient(library()).request("tools/list", id="mine", meta=meta, mcp_protocol_version=header)
+    answer = await StatelessClient(everything()).request("tools/list", id="mine", meta=meta, mcp_protocol_version=header)
     assert refused(answer) == (400, -32020)
 
 
@@ -353,7 +337,7 @@ async def test_version_header_that_differs_is_told_before_a_version_that_is_not_
 @spoken
 async def test_unknown_or_removed_method_is_404(method):
     """[method.unknown-404] [jsonrpc.method-not-found]"""
-    answer = await StatelessClient(library()).request(method, id="mine", mcp_method=method)
+    answer = await StatelessClient(everything()).request(method, id="mine", mcp_method=method)
     assert (answer.status, answer.message) == (404, error("mine", -32601, f"Method not found: {method}"))
 
 
@@ -368,7 +352,7 @@ async def test_completion_of_a_server_that_completes_nothing_is_404():
 @spoken
 async def test_session_does_not_know_the_new_methods(method):
     """[operation.negotiated-version] [jsonrpc.method-not-found]"""
-    answer = await (await Client(library()).connect()).request(method, {}, id="mine")
+    answer = await (await Client(everything()).connect()).request(method, {}, id="mine")
     assert (answer.status, answer.message) == (200, error("mine", -32601, f"Method not found: {method}"))
 
 
@@ -545,7 +529,7 @@ def test_every_method_of_the_revision_has_a_conversation_here():
 async def test_method_answers_with_its_whole_result(method):
     """[result.type] [meta.server-info] [cache.hints] [discover.served] Twice, as the first result may be kept."""
     params, result = RESULTS[method]
-    client = StatelessClient(library())
+    client = StatelessClient(everything())
     for _ in range(2):
         answer = await (await client.request(method, params, id="mine")).complete()
         assert answer.status == 200 and answer.message == {"jsonrpc": "2.0", "id": "mine", "result": result}
@@ -591,7 +575,7 @@ async def test_failed_and_structured_results_have_a_type_too():
 @spoken
 async def test_unknown_resource_is_invalid_params(uri):
     """[resource.not-found-invalid-params] -32002 is for sessions."""
-    mcp, params = library(), {"uri": uri}
+    mcp, params = everything(), {"uri": uri}
     answer = await StatelessClient(mcp).request("resources/read", params, id="mine")
     text = f"Resource not found: {uri}"
     assert (answer.status, answer.message) == (400, error("mine", -32602, text, data=params))
@@ -861,7 +845,7 @@ async def test_cancelled_notification_cancels_nothing(id):
 @spoken
 async def test_modern_client_works_without_any_greeting():
     """[modern.era-chosen] [version.unsupported] Row Modern, Modern: a version that is not served is told."""
-    mcp = library()
+    mcp = everything()
     client = StatelessClient(mcp)
     assert (await client.call("echo", {"text": "hi"})).result == said("hi")
     refusal = await client.call("echo", meta={META + "protocolVersion": "2030-01-01"})
@@ -873,7 +857,7 @@ async def test_modern_client_works_without_any_greeting():
 @spoken
 async def test_client_of_both_eras_stays_modern():
     """[modern.era-chosen] [discover.served] Row Dual-era, Modern: it succeeds, or fails in modern words."""
-    client = StatelessClient(library())
+    client = StatelessClient(everything())
     assert V in (await client.request("server/discover")).result["supportedVersions"]
     modern = {-32020, -32021, -32022, -32602, -32601}
     for bad in ({META + "protocolVersion": "2030-01-01"}, {META + "clientCapabilities": None}):
@@ -885,7 +869,7 @@ async def test_client_of_both_eras_stays_modern():
 @spoken
 async def test_legacy_client_gets_its_session(version):
     """[modern.era-chosen] [version.same] Row Legacy, Dual-era: as its own revision has it, new headers or not."""
-    client = await Client(library()).connect(version)
+    client = await Client(everything()).connect(version)
     content = {"content": [{"type": "text", "text": "hi"}]}
     assert (await client.call("echo", {"text": "hi"})).result == content
     assert (await client.call("echo", {"text": "hi"}, mcp_method="tools/list", mcp_name="other")).result == content
@@ -895,7 +879,7 @@ async def test_legacy_client_gets_its_session(version):
 @spoken
 async def test_both_eras_are_served_at_once_on_one_connection():
     """[modern.era-chosen] [modern.no-session] Neither knows of the other, behind one proxy."""
-    mcp = library()
+    mcp = everything()
     session = await Client(mcp).connect()
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo", "arguments": {"text": "hi"}}}
     async with mcp.serving() as url, Wire(url) as wire:

@@ -10,9 +10,9 @@ endpoint. Three things to try:
 
 The life of one request, in function names:
 
-    socket -> Connection -> read_head, read_body -> MCPServer.handle -> check_host, check_origin -> handle_post
-           -> parse_message -> answer_in_session or answer_statelessly -> answer_call -> find_method, say call_tool
-           -> your handler(ctx)
+    socket -> Connection -> read_head, read_body -> MCPServer.handle -> check_host, check_origin, find_route
+           -> check_authorization -> handle_post -> parse_message -> answer_in_session or answer_statelessly
+           -> answer_call -> find_method, say call_tool -> your handler(ctx)
     socket <- Connection or one JSON body <- Exchange (decides which, late) <- ctx.report_progress, ctx.elicit, result
 
 Sections stand in the order in which a byte meets them, and lean only on those above:
@@ -22,7 +22,7 @@ Sections stand in the order in which a byte meets them, and lean only on those a
      3 HTTP           6 Schema         9 Sessions                      12 Endpoint
 
 Ids in brackets, like [session.unknown-404], name clauses of the specification; SPEC.md lists them all.
-Left out: stdio, tasks, TLS and authorization, and everything that would need a package.
+Left out: stdio, tasks, an authorization server, and everything that would need a package.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ import os
 import re
 import secrets
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -61,7 +62,7 @@ from fractions import Fraction
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, TypeVar, Union, get_args, get_origin
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 from uuid import UUID
 
 __version__ = "0.1.0"
@@ -153,9 +154,11 @@ class ToolError(Exception):
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
+KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())  # RFC 9110 section 9, RFC 5789
 FIELD_LINE = re.compile(rf"({TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]+)(:[0-9]{0,5})?", re.ASCII)  # uri-host [":" port]
 # Fields that a request has once. Anything else that comes twice is one list, joined by commas.
 SINGLE_FIELDS = frozenset(
     """host content-length content-type authorization origin last-event-id
@@ -179,7 +182,11 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)  # lower-case name -> value
     body: bytes = b""
     minor_version: int = 1  # of HTTP/1.x
-    principal: str | None = None  # who sent it, once the gate knows
+    # What the gate finds out: the path's route, as it was registered, and its variables; who sent it, with what rights.
+    route: str = ""  # '/files/{name}'
+    variables: dict[str, str] = field(default_factory=dict)
+    principal: str | None = None
+    scopes: frozenset[str] = frozenset()
     # Told, before the reply is complete, that the client has gone, and that it perhaps has: it sends no more.
     on_disconnect: Callable[[str], None] | None = None
     on_half_close: Callable[[], None] | None = None
@@ -276,6 +283,8 @@ def parse_head(head: bytes, limits: Limits) -> Request:
         headers["host"], target = match[1], match[2] or "/"
     elif not target.startswith("/") and (target != "*" or method != "OPTIONS"):
         raise HTTPError(400, f"malformed request target: expected a path, got {target[:100]!a}")
+    if "host" in headers and not HOST.fullmatch(headers["host"]):  # [http.host-form]
+        raise HTTPError(400, f"malformed Host: expected 'name' or 'name:port', got {headers['host'][:100]!a}")
     return Request(method, target, headers, minor_version=int(minor))
 
 
@@ -1389,6 +1398,11 @@ class Context:
         return self.request.principal
 
     @property
+    def scopes(self) -> frozenset[str]:
+        """What its token allows it, as `verify` said."""
+        return self.request.scopes
+
+    @property
     def session_id(self) -> str | None:
         return self.session.id if self.session else None
 
@@ -1560,6 +1574,7 @@ class Tool:
     reads: bool  # whether arguments are turned into the hinted types; not under a schema of the author's
     wraps: bool  # whether data goes into {'result': ...}, since structuredContent is always an object
     headers: dict[tuple[str, ...], str]  # ('where', 'region') -> 'mcp-param-region', which mirrors that argument
+    scopes: frozenset[str]  # that a caller's token must have
 
     async def call(self, ctx: Context, arguments: Message) -> Message:
         """Check the arguments, run the handler, and make a CallToolResult of what it returns."""
@@ -1737,9 +1752,11 @@ class Catalog:
         self, function: Callable[..., Any], name: str | None = None, *, title: str | None = None,
         description: str | None = None, annotations: Message | None = None, icons: list[Message] | None = None,
         meta: Message | None = None, input_schema: Schema | None = None, output_schema: Schema | None = None,
+        scopes: Iterable[str] = (),
     ) -> None:  # fmt: skip
         """Register a tool. [tool.definition] A schema that is given is shown unchanged and enforced.
 
+        Under `auth`, a caller needs a token with these scopes, beside those that the server wants for everything.
         [schema.dialects-documented] Schemas are JSON Schema 2020-12, whatever they say. ValueError or TypeError for
         what cannot work: a bad name, a schema that leads nowhere, a hint that JSON has no form for.
         """
@@ -1763,7 +1780,7 @@ class Catalog:
                             inputSchema=handler.form.schema if input_schema is None else input_schema,
                             outputSchema=output_schema, annotations=annotations, icons=icons, _meta=meta)  # fmt: skip
         headers = mirrored_headers(definition["inputSchema"])
-        self.tools[name] = Tool(handler, definition, input_schema is None, wraps, headers)
+        self.tools[name] = Tool(handler, definition, input_schema is None, wraps, headers, frozenset(scopes))
         self.notify_tools_changed()
 
     def add_resource(
@@ -2647,6 +2664,128 @@ def is_loopback(host: str) -> bool:
     return re.sub(r":[0-9]{1,5}$", "", host.lower()) in LOOPBACK_HOSTS
 
 
+@dataclass(slots=True)
+class Route:
+    """What is at a path."""
+
+    template: tuple[str, ...]  # as `parse_template` makes it
+    verbs: dict[str, Verb]  # by HTTP method
+    guarded: bool  # whether `auth` decides who may enter
+
+    @property
+    def allow(self) -> tuple[str, str]:
+        return "Allow", ", ".join(self.verbs)
+
+
+def find_route(server: MCPServer, request: Request) -> Route:
+    """[endpoint.single-path] [endpoint.slash] Find what a path names, with or without a slash at its end. HTTPError."""
+    path = request.path.removesuffix("/")
+    if path in server.routes:
+        request.route = path
+        return server.routes[path]
+    for name, route in server.routes.items():
+        variables = match_template(route.template, path)
+        if variables:
+            request.route, request.variables = name, variables
+            return route
+    raise HTTPError(404, f"nothing is here; the MCP endpoint is {server.path}")
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Who may enter. An `Authorization: Bearer` header brings a token with every request; `verify` judges it.
+
+        Auth(verify, scopes=["mcp"], resource="https://mcp.example.com/mcp", authorization_servers=["https://id.example.com"])
+
+    ValueError for servers without a resource, or a URL that is not one.
+    """
+
+    # Token -> its principal, or (principal, scopes), or None for a token that is no good. Whose it is, not which it is:
+    # a client that refreshes its token keeps its session. It must have been issued for this very server (its audience),
+    # and a scope that implies others is to be given with them.
+    verify: Callable[[str], Awaitable[str | tuple[str, Iterable[str]] | None]]
+    scopes: Sequence[str] = ()  # without which nobody enters
+    resource: str = ""  # the endpoint's URL as clients write it
+    authorization_servers: Sequence[str] = ()  # URLs of who issues the tokens; clients find them by themselves
+
+    def __post_init__(self) -> None:
+        for url in (*self.authorization_servers, *filter(None, [self.resource])):
+            if not ABSOLUTE_FORM.fullmatch(url):
+                raise ValueError(f"expected an absolute http or https URL without a fragment, got {url!r}")
+        if self.authorization_servers and not self.resource:
+            raise ValueError("authorization_servers need a resource: the endpoint's URL as its clients write it")
+
+    @property
+    def metadata_url(self) -> str:
+        """[auth.well-known] 'https://a.example/mcp' -> 'https://a.example/.well-known/oauth-protected-resource/mcp'"""
+        scheme, _, rest = self.resource.partition("://")
+        authority, slash, path = rest.partition("/")
+        return f"{scheme}://{authority}{PROTECTED_RESOURCE}{slash}{path}".removesuffix("/")
+
+    def challenge(self, status: int, message: str, error: str | None = None, scopes: Iterable[str] = ()) -> HTTPError:
+        """[auth.challenge] A refusal that tells the client where a token is to be had, and for which scopes."""
+        told = present(error=error, error_description=error and message, scope=" ".join([*self.scopes, *scopes]) or None,
+                       resource_metadata=self.metadata_url if self.authorization_servers else None)  # fmt: skip
+        parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **told}.items())
+        return HTTPError(status, message, ("WWW-Authenticate", f"Bearer {parameters}"))
+
+
+def fixed_token(token: str) -> Auth:
+    """The simplest lock: everybody who knows the token enters, as the same principal. ValueError."""
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ValueError("a token is one or more visible ASCII characters, without spaces")
+
+    async def verify(given: str) -> str | None:
+        return "bearer" if hmac.compare_digest(given, token) else None  # [auth.constant-time]
+
+    return Auth(verify)
+
+
+async def check_authorization(auth: Auth, request: Request) -> None:
+    """[auth.every-request] Find out whose token a request carries, and note that in the request. HTTPError."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":  # [auth.missing-401] also by another scheme, which means nothing here
+        raise auth.challenge(401, "a token is needed: send the header field 'Authorization: Bearer <token>'")
+    if not re.fullmatch(r"[!-~]+", token):  # [auth.malformed-400]
+        raise auth.challenge(400, "expected 'Authorization: Bearer <token>'", "invalid_request")
+    granted = await auth.verify(token)
+    if granted is None:  # [auth.invalid-401]
+        raise auth.challenge(401, "the token is not valid here, or no longer", "invalid_token")
+    request.principal, scopes = granted if isinstance(granted, tuple) else (granted, ())
+    request.scopes = frozenset(scopes)
+    if not request.scopes.issuperset(auth.scopes):  # [auth.insufficient-403]
+        raise auth.challenge(403, "the token lacks a scope that is needed here", "insufficient_scope")
+
+
+def check_tool_scopes(server: MCPServer, auth: Auth, request: Request, message: Any) -> None:
+    """[auth.tool-scopes] A tool may want more of a token than the server does, and says so before anything runs."""
+    for call in message if isinstance(message, list) else [message]:
+        params = call.get("params") if isinstance(call, dict) and call.get("method") == "tools/call" else None
+        name = params.get("name") if isinstance(params, dict) else None
+        tool = server.tools.get(name) if isinstance(name, str) else None
+        if tool and not request.scopes >= tool.scopes:
+            raise auth.challenge(403, f"the token lacks a scope that {name} needs", "insufficient_scope", tool.scopes)
+
+
+async def handle_metadata(server: MCPServer, request: Request) -> Reply:
+    """[auth.metadata] Where tokens come from (RFC 9728), for a client that has none yet."""
+    assert server.auth
+    scopes = sorted({*server.auth.scopes, *(scope for tool in server.tools.values() for scope in tool.scopes)})
+    document = {"resource": server.auth.resource, "authorization_servers": list(server.auth.authorization_servers),
+                "bearer_methods_supported": ["header"], "resource_name": server.info.get("title", server.info["name"]),
+                **present(scopes_supported=scopes or None)}  # fmt: skip
+    return Reply(200, JSON_HEADERS, encode(document))
+
+
+async def handle_health(server: MCPServer, request: Request) -> Reply:
+    """[health.counts] For a load balancer: 503 tells it to look elsewhere."""
+    streams = sum(connection.events is not None for connection in server.connections)
+    counts = {"sessions": len(server.sessions.by_id), "streams": streams, "calls": len(server.calls)}
+    closing = server.shut.is_set()
+    status = {"status": "shutting down" if closing else "ok"}
+    return Reply(503 if closing else 200, (*JSON_HEADERS, ("Cache-Control", "no-store")), encode(status | counts))
+
+
 async def handle_post(server: MCPServer, request: Request) -> Reply:
     """[post.answer-json-or-sse] One POST brings one message."""
     takes = parse_accept(request.headers.get("accept", "*/*"))
@@ -2656,6 +2795,8 @@ async def handle_post(server: MCPServer, request: Request) -> Reply:
     if content_type != "application/json":  # [body.json-only] any web page can send text/plain without asking
         raise HTTPError(415, f"Content-Type must be application/json, got {content_type[:100]!a}")
     message = parse_message(request.body)
+    if server.auth:
+        check_tool_scopes(server, server.auth, request, message)
     # [modern.same-endpoint]
     answer = answer_statelessly if is_stateless(request, message) else answer_in_session
     return await answer(server, request, message, takes)
@@ -2685,12 +2826,13 @@ async def handle_options(server: MCPServer, request: Request) -> Reply:
     """[cors.preflight] Say what is possible here, to a browser too. Header names are sent back as they came."""
     asked = request.headers.get("access-control-request-headers", "")
     names = ", ".join(name for name in re.split(r"[ \t]*,[ \t]*", asked) if re.fullmatch(TOKEN, name))
-    headers = ("Allow", ALLOW), ("Access-Control-Allow-Methods", ALLOW), ("Access-Control-Allow-Headers", names)
-    return Reply(204, headers)
+    allow = find_route(server, request).allow
+    return Reply(204, (allow, ("Access-Control-Allow-Methods", allow[1]), ("Access-Control-Allow-Headers", names)))
 
 
-VERBS = {"POST": handle_post, "GET": handle_get, "DELETE": handle_delete, "OPTIONS": handle_options}
-ALLOW = ", ".join(VERBS)
+Verb = Callable[["MCPServer", Request], Awaitable[Reply]]
+VERBS: dict[str, Verb] = {"POST": handle_post, "GET": handle_get, "DELETE": handle_delete, "OPTIONS": handle_options}
+PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 
 
 def refuse(request: Request, error: HTTPError) -> Reply:
@@ -2725,6 +2867,7 @@ class Connection(asyncio.Protocol):
         self.writable, self.paused_at = asyncio.Event(), math.inf  # whether the peer reads, and since when it does not
         self.written_at = 0.0  # when we last wrote
         self.request = Request("", "")  # that is being read or answered
+        self.begun = 0.0  # when its first bytes came
         self.events: Stream | None = None  # that answers it
         self.chunked = False  # whether what is written goes into chunks; HTTP/1.0 gets it bare, until we close
 
@@ -2745,7 +2888,7 @@ class Connection(asyncio.Protocol):
         if self.request.on_half_close:
             self.request.on_half_close()
         self.probe(3)
-        return True  # the peer has said all, and may still listen
+        return self.transport.can_write_eof()  # the peer has said all, and may still listen; TLS ends for both
 
     def connection_lost(self, error: Exception | None) -> None:
         self.reader.stream.feed_eof()
@@ -2778,6 +2921,7 @@ class Connection(asyncio.Protocol):
                 self.request = Request("", "")  # the one before is answered: it shall be neither kept nor mistaken for
                 self.expect(limits.idle_seconds)
                 reader.buffer = reader.buffer or await reader.more()  # the first bytes of a request
+                self.begun = server.clock()
                 self.expect(limits.head_seconds, "the request head")
                 self.request = request = await read_head(reader, limits)
                 self.expect(limits.body_seconds, "the request body")
@@ -2819,18 +2963,26 @@ class Connection(asyncio.Protocol):
         self.write(format_head(reply.status, headers, format_date(int(time.time()))) + body)
         if stream is None:
             await self.drain()
-            return
-        self.events, self.chunked, self.ended = stream, chunked, asyncio.get_running_loop().create_future()
-        stream.attach(self, reply.after)
-        if self.transport.is_closing():  # the peer left before, and nobody else will tell the stream
-            stream.detach(self)
-        await self.ended
+        else:
+            self.events, self.chunked, self.ended = stream, chunked, asyncio.get_running_loop().create_future()
+            stream.attach(self, reply.after)
+            if self.transport.is_closing():  # the peer left before, and nobody else will tell the stream
+                stream.detach(self)
+            await self.ended
+        if log.isEnabledFor(logging.INFO):
+            self.log_access(request, reply.status)
+
+    def log_access(self, request: Request, status: int) -> None:
+        """[log.access] [log.no-credentials] A line a request: no query and no variables, which may be session ids."""
+        peer, took = self.transport.get_extra_info("peername") or ["-"], self.server.clock() - self.begun
+        log.info("%s %s %.100a %d %.3f s", peer[0], request.method or "-", request.route or request.path, status, took)
 
     async def linger(self) -> None:
         """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
         self.expect(2)
         with contextlib.suppress(ConnectionEnded, HTTPError, OSError):
-            self.transport.write_eof()
+            if self.transport.can_write_eof():  # TLS cannot
+                self.transport.write_eof()
             while await self.reader.more():
                 pass
 
@@ -2887,6 +3039,7 @@ class MCPServer(Catalog):
     path: of the endpoint; with and without a slash at the end it is the same
     page_size: entries in one page of a list; None for all in one
     allowed_hosts, allowed_origins: beside loopback, like 'mcp.example.com' and 'https://app.example.com'
+    auth: who may enter: a token that all clients know, an async function that judges tokens, or an `Auth`
     secret: seals what clients of 2026-07-28 keep for us between two rounds of a call; processes that share the work
         share it; of several the first one seals and all are accepted, so that it can be changed; None: a random one
     cache_lists, cache_reads: (milliseconds, 'public' or 'private'), what such clients may do with lists and resources
@@ -2898,6 +3051,7 @@ class MCPServer(Catalog):
         instructions: str | None = None, website_url: str | None = None, icons: list[Message] | None = None,
         session_timeout: float = 300, limits: Limits = Limits(), path: str = "/mcp", page_size: int | None = None,
         allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = (),
+        auth: str | Callable[[str], Awaitable[Any]] | Auth | None = None,
         secret: str | bytes | Sequence[str | bytes] | None = None,
         cache_lists: Cache = (60_000, "public"), cache_reads: Cache = (0, "private"),
         clock: Callable[[], float] = time.monotonic,
@@ -2909,12 +3063,19 @@ class MCPServer(Catalog):
         self.path = "/" + path.strip("/")
         self.allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self.allowed_origins = frozenset(origin.rstrip("/") for origin in allowed_origins)
+        self.auth = fixed_token(auth) if isinstance(auth, str) else Auth(auth) if callable(auth) else auth
         self.cache_lists, self.cache_reads = check_cache(cache_lists), check_cache(cache_reads)
         keys = [secrets.token_bytes(32)] if secret is None else [secret] if isinstance(secret, (str, bytes)) else secret
         self.secrets = [key.encode() if isinstance(key, str) else key for key in keys]
         if not keys or not all(keys):
             raise ValueError("secret must not be empty: anybody could seal with it")
         self.sessions = Sessions(limits, session_timeout, clock)
+        self.routes: dict[str, Route] = {"*": Route(("*",), {"OPTIONS": handle_options}, False)}  # [http.options-all]
+        self.route("GET", "/health", handle_health)
+        if self.auth and self.auth.authorization_servers:
+            for where in {"", self.path, urlsplit(self.auth.resource).path}:
+                self.route("GET", PROTECTED_RESOURCE + where, handle_metadata)
+        self.routes[self.path.removesuffix("/")] = Route((self.path,), VERBS, True)
         self.connections: set[Connection] = set()
         self.calls: set[Context] = set()  # in flight
         self.listeners: dict[Context, Message] = {}  # calls of subscriptions/listen -> what each wants to hear of
@@ -2926,6 +3087,16 @@ class MCPServer(Catalog):
         self.stopped: asyncio.Event | None = None  # that `run` shall end
         self.listener: asyncio.Server | None = None
         self.sweeper: asyncio.TimerHandle | None = None
+
+    def route(self, method: str, path: str, function: Verb, *, guarded: bool = False) -> None:
+        """Serve something beside MCP: `mcp.route("GET", "/", page)`, where `async def page(server, request) -> Reply`.
+
+        A path may have variables, '/files/{name}', which come in `request.variables`. `Host` and `Origin` are checked
+        for all; what is `guarded` asks for a token, too, where there is `auth`. ValueError for a bad path.
+        """
+        path = path.removesuffix("/")
+        route = self.routes.setdefault(path, Route(parse_template(path), {}, guarded))
+        route.verbs |= {method: function} | ({"HEAD": function} if method == "GET" else {}) | {"OPTIONS": handle_options}
 
     # The server as a function.
 
@@ -2940,17 +3111,20 @@ class MCPServer(Catalog):
             check_host(self, request)
             check_origin(self, request)
             origin = request.headers.get("origin")
-            if request.path.removesuffix("/") != self.path.removesuffix("/"):  # [endpoint.single-path] [endpoint.slash]
-                raise HTTPError(404, f"nothing is here; the MCP endpoint is {self.path}")
-            if request.method not in VERBS:  # [http.405-allow]
-                raise HTTPError(405, f"method {request.method[:20]} is not for this path", ("Allow", ALLOW))
-            reply = await VERBS[request.method](self, request)
+            route = find_route(self, request)
+            if request.method not in route.verbs:  # [http.405-allow] [http.method-501]
+                status, problem = (405, "is not for this path") if request.method in KNOWN_METHODS else (501, "is unknown")
+                raise HTTPError(status, f"method {request.method[:20]} {problem}", route.allow)
+            # [auth.all-connections] But a preflight, which browsers send without a token.
+            if self.auth and route.guarded and request.method != "OPTIONS":
+                await check_authorization(self.auth, request)
+            reply = await route.verbs[request.method](self, request)
         except HTTPError as error:
             reply = refuse(request, error)
         except RPCError as error:
             reply = refuse(request, HTTPError(400, error.message, code=error.code))
         except Exception:  # [answers.nothing-internal] a bug: the log gets the story, the peer does not
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s failed", request.method, request.route)
             reply = refuse(request, HTTPError(500, "Internal error", code=INTERNAL_ERROR))
         if origin is not None:  # a new Reply, since some are shared
             reply = dataclasses.replace(reply, headers=(*reply.headers, *cors_headers(origin)))
@@ -3017,10 +3191,19 @@ class MCPServer(Catalog):
 
     # Life.
 
-    async def start(self, host: str = "127.0.0.1", port: int = 8000) -> str:
-        """Listen, and return the endpoint's URL. Port 0 takes a free one. Raises OSError where that cannot be."""
-        loop = self.enter_loop()
-        self.listener = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+    async def start(
+        self, host: str = "127.0.0.1", port: int = 8000, *, ssl_context: ssl.SSLContext | None = None,
+        reuse_port: bool = False,
+    ) -> str:  # fmt: skip
+        """Listen, and return the endpoint's URL. Port 0 takes a free one. Raises OSError where that cannot be.
+
+        With `ssl_context` it speaks TLS. With `reuse_port` several processes listen on one port, and the system deals
+        out the connections: good for clients of 2026-07-28, while a session lives in one process.
+        """
+        loop, patience = self.enter_loop(), self.limits.head_seconds
+        self.listener = await loop.create_server(
+            lambda: Connection(self), host, port, backlog=1024, reuse_port=reuse_port or None, ssl=ssl_context,
+            ssl_handshake_timeout=patience if ssl_context else None)  # fmt: skip
         self.shut.clear()
         name = f"[{host}]" if ":" in host else host
         if not is_loopback(name) and not self.allowed_hosts:  # [bind.localhost]
@@ -3031,7 +3214,7 @@ class MCPServer(Catalog):
             self.sweeper = loop.call_later(1, tick)
 
         tick()
-        return f"http://{name}:{self.listener.sockets[0].getsockname()[1]}{self.path}"
+        return f"{'https' if ssl_context else 'http'}://{name}:{self.listener.sockets[0].getsockname()[1]}{self.path}"
 
     def sweep(self) -> None:
         """Look at every deadline. A listening server does so once a second; with `handle` alone, call it yourself."""
@@ -3064,20 +3247,22 @@ class MCPServer(Catalog):
             await self.listener.wait_closed()
 
     @contextlib.asynccontextmanager
-    async def serving(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Serve inside an asyncio program: `async with mcp.serving() as url: ...`."""
-        url = await self.start(host, port)
+    async def serving(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> AsyncIterator[str]:
+        """Serve inside an asyncio program: `async with mcp.serving() as url: ...`. Options are those of `start`."""
+        url = await self.start(host, port, **options)
         try:
             yield url
         finally:
             await self.close()
 
-    def run(self, host: str = "127.0.0.1", port: int = 8000, *, on_start: Callable[[str], None] | None = None) -> None:
-        """Serve until SIGINT, SIGTERM or `stop()`. `on_start` gets the URL. Raises OSError where it cannot listen."""
+    def run(
+        self, host: str = "127.0.0.1", port: int = 8000, *, on_start: Callable[[str], None] | None = None, **options: Any,
+    ) -> None:  # fmt: skip
+        """Serve until SIGINT, SIGTERM or `stop()`. `on_start` gets the URL; other options are those of `start`."""
 
         async def serve() -> None:
             self.stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-            async with self.serving(host, port) as url:
+            async with self.serving(host, port, **options) as url:
                 if threading.current_thread() is threading.main_thread():
                     for number in (signal.SIGINT, signal.SIGTERM):
                         with contextlib.suppress(NotImplementedError):  # Windows
@@ -3188,6 +3373,7 @@ def list_documents(root: Path) -> Iterator[str]:
                 yield path
 
 
+TOKEN_VARIABLE, SECRET_VARIABLE = "STREAMHTTP_MCP_TOKEN", "STREAMHTTP_MCP_SECRET"  # what `ps` shows to nobody
 DocumentPath = Annotated[str, "Path of a document, relative to the served folder, with / between the names"]
 Domain = Literal["Finance", "Healthcare", "E-commerce", "Other"]
 
@@ -3256,9 +3442,10 @@ def document_analyzer(root: Path, **settings: Any) -> MCPServer:
     return mcp
 
 
-def welcome(url: str) -> str:
+def welcome(url: str, locked: bool = False) -> str:
     """How to talk to the server at `url`; the curl lines work when pasted into a shell one after the other."""
-    curl = f"curl -sN {url} -H 'Content-Type: application/json' -d"
+    token = f' -H "Authorization: Bearer ${TOKEN_VARIABLE}"' if locked else ""
+    curl = f"curl -sN {url}{token} -H 'Content-Type: application/json' -d"
     initialize = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "curl", "version": "1"}}})
     call = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
@@ -3279,13 +3466,21 @@ SID=$({curl} '{initialize}' -i | grep -i '^mcp-session-id:' | tr -d '\\r' | cut 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line. A wrong one is told in a line on stderr (hence no usage), and the exit code is 2."""
     parser = argparse.ArgumentParser("streamhttp_mcp", description="Serve a folder of documents over MCP.",
-                                     usage=argparse.SUPPRESS, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind")
-    parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
-    parser.add_argument("--root", type=Path, default=Path("."), help="folder to serve")
-    parser.add_argument("--session-timeout", type=float, default=300.0, help="in seconds")
-    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info", help="for stderr")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+                                     usage=argparse.SUPPRESS)  # fmt: skip
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
+    add("--port", type=int, default=8000, help="0 picks a free one (default: %(default)s)")
+    add("--root", type=Path, default=Path("."), help="folder to serve (default: %(default)s)")
+    add("--session-timeout", type=float, default=300.0, help="in seconds (default: %(default)s)")
+    add("--allowed-host", action="append", default=[], metavar="HOST", help="a name it has beside localhost")
+    add("--allowed-origin", action="append", default=[], metavar="ORIGIN", help="a web site that may call it")
+    add("--token", default=os.environ.get(TOKEN_VARIABLE), help=f"that clients must send (better: ${TOKEN_VARIABLE})")
+    add("--secret", default=os.environ.get(SECRET_VARIABLE), help=f"that processes share (better: ${SECRET_VARIABLE})")
+    add("--reuse-port", action="store_true", help="let several processes listen on the port, for stateless clients")
+    add("--tls-cert", type=Path, metavar="FILE", help="speak TLS with this certificate chain")
+    add("--tls-key", type=Path, metavar="FILE", help="its private key, where that is in a file of its own")
+    add("--log-level", choices=["debug", "info", "warning", "error"], default="info", help="for stderr")
+    add("--version", action="version", version=f"%(prog)s {__version__}")
     args = parser.parse_args(argv)
     if not 0 <= args.port <= 65535:
         parser.error(f"argument --port: expected 0 to 65535, got {args.port}")
@@ -3293,6 +3488,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"argument --session-timeout: expected seconds, got {args.session_timeout}")
     if not args.root.is_dir():
         parser.error(f"argument --root: no folder {str(args.root)!r}")
+    if args.reuse_port and not args.secret:  # a question asked by one of them is answered to another
+        parser.error(f"argument --reuse-port: the processes must share a --secret, or ${SECRET_VARIABLE}")
+    args.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if args.tls_cert or args.tls_key else None
+    try:
+        if args.tls:
+            args.tls.load_cert_chain(args.tls_cert or "", args.tls_key)
+    except OSError as error:  # no such file; no PEM; a key of another certificate
+        parser.error(f"argument --tls-cert: cannot use it with its key: {error}")
     return args
 
 
@@ -3300,9 +3503,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve the documents of a folder until Ctrl+C."""
     args = parse_arguments(argv)
     logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-    mcp = document_analyzer(args.root, session_timeout=args.session_timeout)
     try:  # each byte now takes the way of the sections: HTTP, gate, JSON-RPC, era, method, tool, and back
-        mcp.run(host=args.host, port=args.port, on_start=lambda url: print(welcome(url), flush=True))
+        mcp = document_analyzer(args.root, session_timeout=args.session_timeout, auth=args.token, secret=args.secret,
+                                allowed_hosts=args.allowed_host, allowed_origins=args.allowed_origin)  # fmt: skip
+        mcp.run(host=args.host, port=args.port, ssl_context=args.tls, reuse_port=args.reuse_port,
+                on_start=lambda url: print(welcome(url, bool(args.token)), flush=True))  # fmt: skip
+    except ValueError as error:  # an empty secret, say
+        print(f"streamhttp_mcp: {error}", file=sys.stderr)
+        return 2
     except OSError as error:  # the port is taken, or the host is not ours
         print(f"streamhttp_mcp: cannot listen on {args.host}:{args.port}: {error.strerror or error}", file=sys.stderr)
         return 1

@@ -120,6 +120,24 @@ def test_absolute_form_means_the_path_and_the_host_within_it(target: bytes, host
     assert (found.target, found.headers["host"]) == (path, host)
 
 
+@pytest.mark.parametrize("host", [b"a", b"a:80", b"a:", b"10.0.0.7:8000", b"[::1]", b"[2001:db8::7]:443", b"a-b_c.example."])
+def test_host_is_a_name_or_an_address_and_perhaps_a_port(host: bytes) -> None:
+    """[http.host-form]"""
+    assert head(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host).headers["host"] == host.decode()
+
+
+@pytest.mark.parametrize("host", [
+    b"", b":80", b"a b", b"a/b", b"a?b", b"a@b", b"a:80:80", b"a:port", b"a:+80", b"a:123456", b"::1", b"[::1",
+    b"[]", b"[::1]x", b"[::1%25eth0]", b"http://a", b"<a>", b"caf\xe9", b'"a"', b"a\tb",
+])  # fmt: skip
+def test_host_that_is_none_is_refused(host: bytes) -> None:
+    """[http.host-form] Also where an absolute target names it."""
+    message = "malformed Host: expected 'name' or 'name:port', got "
+    for wire in (b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host, b"GET http://a:x/ HTTP/1.1\r\nHost: a\r\n\r\n"):
+        status, text = head(wire)
+        assert status == 400 and text.startswith(message)
+
+
 @pytest.mark.parametrize("line, status", [
     (b"GET /mcp", 400),  # HTTP/0.9
     (b"GET  /mcp HTTP/1.1", 400),

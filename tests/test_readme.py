@@ -60,6 +60,23 @@ def test_the_tool_that_asks_runs_unchanged_for_a_client_of_each_era():
     assert run(with_session()) == run(without()) == painted
 
 
+def test_the_server_that_is_locked_lets_in_who_has_a_token():
+    """Ada may list the tools and not save; a stranger hears where tokens come from."""
+    module = {"__name__": "example"}
+    exec(code_blocks("python")[2], module)
+
+    async def conversation():
+        client = StatelessClient(module["mcp"])
+        stranger = await client.request("tools/list")
+        assert stranger.status == 401 and "oauth-protected-resource/mcp" in stranger.headers["www-authenticate"]
+        client.headers["authorization"] = "Bearer token-of-ada"
+        assert [tool["name"] for tool in (await client.request("tools/list")).result["tools"]] == ["save"]
+        refused = await client.request("tools/call", {"name": "save", "arguments": {"text": "a"}})
+        assert refused.status == 403 and 'scope="notes:read notes:write"' in refused.headers["www-authenticate"]
+
+    run(conversation())
+
+
 def test_the_curl_line_opens_a_session_when_pasted():
     """Played with the in-memory client: the body and the headers of the command are enough for a session id."""
     command = code_blocks("sh")[0]

@@ -1,0 +1,476 @@
+"""Section 12, who may enter: tokens and scopes, where tokens come from, TLS, and what is told to a balancer and to a log."""
+
+import asyncio
+import json
+import logging
+import ssl
+import urllib.request
+from pathlib import Path
+
+import pytest
+from inmemory import Answer, Client, StatelessClient, library, spoken
+from test_endpoint import refused, whole
+from wire import Wire, call, head, post, text_result
+
+from streamhttp_mcp import Auth, Context, ElicitResult, MCPServer, Reply, Request, main
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")  # key and certificate of localhost and 127.0.0.1, for tests only
+TOKENS = {  # token -> whose it is, and what it allows
+    "ada-1": ("ada", ["read"]),
+    "ada-2": ("ada", ["read"]),  # after a refresh
+    "bob-1": ("bob", ["read", "write"]),
+    "eve-1": "eve",  # without scopes
+}
+OURS = "https://mcp.example.com/mcp"
+IDENTITY = "https://id.example.com"
+METADATA = 'resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/mcp"'
+
+
+async def verify(token: str):
+    return TOKENS.get(token)
+
+
+def challenge(parameters: str) -> tuple[tuple[str, str]]:
+    return (("WWW-Authenticate", f"Bearer {parameters}"),)
+
+
+def guarded(**settings) -> MCPServer:
+    """A server of an OAuth deployment: everybody needs `read`, and one tool needs `write`."""
+    auth = Auth(verify, scopes=["read"], resource=OURS, authorization_servers=[IDENTITY])
+    mcp = library(auth=auth, **settings)
+
+    @mcp.tool()
+    async def who(ctx: Context) -> str:
+        return " ".join([ctx.principal, *sorted(ctx.scopes)])
+
+    @mcp.tool(scopes=["write"])
+    async def save() -> str:
+        return "saved"
+
+    @mcp.tool()
+    async def colour(ctx: Context) -> str:
+        answer: ElicitResult = await ctx.elicit("Which?", {"type": "object", "properties": {}})
+        return answer.action
+
+    return mcp
+
+
+async def enter(mcp: MCPServer, token: str, kind: type[Client] = Client, **capabilities) -> Client:
+    client = kind(mcp, capabilities) if kind is StatelessClient else kind(mcp)
+    client.headers["authorization"] = f"Bearer {token}"
+    return client if kind is StatelessClient else await client.connect()
+
+
+# --- One token for all --------------------------------------------------------------------------------
+
+NEEDED = refused(
+    401, "a token is needed: send the header field 'Authorization: Bearer <token>'", headers=challenge('realm="mcp"')
+)
+WRONG = refused(
+    401,
+    "the token is not valid here, or no longer",
+    headers=challenge(
+        'realm="mcp", error="invalid_token", error_description="the token is not valid here, or no longer"'
+    ),
+)
+MALFORMED = refused(
+    400,
+    "expected 'Authorization: Bearer <token>'",
+    headers=challenge(
+        'realm="mcp", error="invalid_request", error_description="expected \'Authorization: Bearer <token>\'"'
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "answer"),
+    [
+        ("Bearer s3cret", 200),
+        ("bearer s3cret", 200),  # a scheme has no case
+        (None, NEEDED),
+        ("", NEEDED),
+        ("Basic czNjcmV0", NEEDED),
+        ("s3cret", NEEDED),
+        ("Bearer s3cre", WRONG),
+        ("Bearer s3cret1", WRONG),
+        ("Bearer S3CRET", WRONG),
+        ("Bearer null", WRONG),
+        ("Bearer", MALFORMED),
+        ("Bearer ", MALFORMED),
+        ("Bearer  s3cret", MALFORMED),
+        ("Bearer s3cret, Bearer x", MALFORMED),
+        ("Bearer s3cr\xe9t", MALFORMED),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@spoken
+async def test_without_the_token_nobody_enters(method, authorization, answer):
+    """[auth.all-connections] [auth.every-request] [auth.missing-401] [auth.invalid-401] [auth.malformed-400]
+
+    [auth.constant-time] On every method, within a session that was opened with the token, too.
+    """
+    client = await enter(MCPServer("test", auth="s3cret"), "s3cret")
+    reply = await client.http(method, b'{"jsonrpc":"2.0","id":1,"method":"ping"}', authorization=authorization)
+    assert whole(reply) == answer if isinstance(answer, tuple) else reply.status == 200
+
+
+@spoken
+async def test_fixed_token_is_one_principal():
+    """[auth.constant-time] All who know it are the same to a handler."""
+    mcp = MCPServer("test", auth="s3cret")
+
+    @mcp.tool()
+    async def who(ctx: Context) -> str:
+        return f"{ctx.principal} {sorted(ctx.scopes)}"
+
+    client = await enter(mcp, "s3cret")
+    assert (await client.call("who")).result["content"] == [{"type": "text", "text": "bearer []"}]
+
+
+@pytest.mark.parametrize("token", ["", "two words", "caf\xe9", "line\n"])
+def test_token_that_no_header_can_carry_is_refused_at_once(token):
+    with pytest.raises(ValueError, match="visible ASCII"):
+        MCPServer("test", auth=token)
+
+
+# --- Tokens that somebody else gives out --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "error"),
+    [
+        (None, 401, ""),
+        ("unknown", 401, 'error="invalid_token", error_description="the token is not valid here, or no longer", '),
+        ("eve-1", 403, 'error="insufficient_scope", error_description="the token lacks a scope that is needed here", '),
+    ],
+)
+@spoken
+async def test_challenge_says_where_a_token_is_to_be_had_and_for_which_scopes(token, status, error):
+    """[auth.challenge] [auth.insufficient-403] In both eras, and before anything is looked at."""
+    parameters = f'realm="mcp", {error}scope="read", {METADATA}'
+    for kind in (Client, StatelessClient):
+        client = kind(guarded())
+        answer = await client.request("tools/list", authorization=token and f"Bearer {token}")
+        assert answer.status == status and answer.headers["www-authenticate"] == f"Bearer {parameters}"
+
+
+@pytest.mark.parametrize("kind", [Client, StatelessClient])
+@spoken
+async def test_tool_that_needs_more_of_a_token_says_so_before_it_runs(kind):
+    """[auth.tool-scopes] With all scopes that the call needs, so that the client loses none of those it has."""
+    mcp = guarded()
+    ada, bob = await enter(mcp, "ada-1", kind), await enter(mcp, "bob-1", kind)
+    answer = await ada.request("tools/call", {"name": "save"})
+    assert answer.status == 403 and answer.headers["www-authenticate"] == (
+        'Bearer realm="mcp", error="insufficient_scope", '
+        f'error_description="the token lacks a scope that save needs", scope="read write", {METADATA}'
+    )
+    assert (await bob.call("save")).result["content"] == [{"type": "text", "text": "saved"}]
+    assert (await ada.call("who")).result["content"] == [{"type": "text", "text": "ada read"}]
+    assert (await bob.call("who")).result["content"] == [{"type": "text", "text": "bob read write"}]
+
+
+@spoken
+async def test_scope_of_a_tool_is_needed_within_a_batch_too():
+    """[auth.tool-scopes] Nothing of the batch runs."""
+    ada = Client(guarded())
+    ada.headers["authorization"] = "Bearer ada-1"
+    await ada.connect("2025-03-26")
+    assert (await ada.post([call(1, "who"), call(2, "save")])).status == 403
+    assert (await ada.post([call(1, "who")])).status == 200
+
+
+@pytest.mark.parametrize("params", [None, [], "save", {"name": ["save"]}, {"name": None}, {}])
+@spoken
+async def test_call_of_a_wrong_shape_is_refused_by_the_one_whose_it_is(params):
+    """[auth.tool-scopes] The scopes of a tool are asked for where a tool is named, and nothing breaks elsewhere."""
+    ada = await enter(guarded(), "ada-1")
+    answer = await ada.post({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+    assert answer.message["error"]["code"] in (-32600, -32602)
+
+
+@spoken
+async def test_session_belongs_to_its_principal_and_outlives_a_token():
+    """[session.principal] [resume.same-stream-only] Whose it is decides, not which token: a refreshed one goes on."""
+    mcp = guarded()
+    ada, bob = await enter(mcp, "ada-1"), await enter(mcp, "bob-1")
+    stream = (await ada.get()).reply.stream
+    ended = "there is no such session, or it has ended: send initialize to open a new one"
+    stolen = {"mcp_session_id": ada.headers["mcp-session-id"]}
+    ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    for method, fields in [("POST", {}), ("GET", {}), ("GET", {"last_event_id": f"{stream.name}-0"}), ("DELETE", {})]:
+        assert whole(await bob.http(method, ping, **stolen, **fields)) == refused(404, ended)
+    ada.headers["authorization"] = "Bearer ada-2"
+    assert (await ada.request("ping")).result == {}
+    assert (await ada.get(f"{stream.name}-0")).status == 200
+
+
+@spoken
+async def test_state_of_a_question_belongs_to_its_principal():
+    """[mrtr.state-bound] What ada was asked, bob cannot answer; ada can, with another token."""
+    mcp = guarded()
+    ada, bob = [await enter(mcp, token, StatelessClient, elicitation={}) for token in ("ada-1", "bob-1")]
+    asked = await ada.call("colour")
+    (key,) = asked.result["inputRequests"]
+    given = {key: {"action": "decline"}}
+    assert (await bob.answer(asked, **given)).error["message"].startswith("params.requestState is not valid")
+    ada.headers["authorization"] = "Bearer ada-2"
+    assert (await ada.answer(asked, **given)).result["content"] == [{"type": "text", "text": "decline"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "resource", "found"),
+    [
+        ("/mcp", "https://mcp.example.com/mcp", ["", "/mcp", "/mcp/"]),
+        ("/mcp", "https://example.com/public/mcp", ["", "/mcp", "/public/mcp"]),  # a proxy takes /public away
+        ("/", "https://mcp.example.com", [""]),
+    ],
+)
+@spoken
+async def test_metadata_say_where_tokens_come_from(path, resource, found):
+    """[auth.metadata] [auth.well-known] For who has no token yet, at the endpoint's path and at the root."""
+    auth = Auth(verify, scopes=["read"], resource=resource, authorization_servers=[IDENTITY])
+    mcp = MCPServer("test", title="Notes", path=path, auth=auth)
+
+    @mcp.tool(scopes=["write"])
+    async def save() -> str:
+        return "saved"
+
+    client = Client(mcp)
+    for where in found:
+        answer = await client.http("GET", target=f"/.well-known/oauth-protected-resource{where}", origin="http://localhost")
+        assert answer.status == 200 and answer.message == {
+            "resource": resource,
+            "authorization_servers": [IDENTITY],
+            "bearer_methods_supported": ["header"],
+            "resource_name": "Notes",
+            "scopes_supported": ["read", "write"],
+        }
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["access-control-allow-origin"] == "http://localhost"
+    named = (await client.http("POST", target=path)).headers["www-authenticate"].split('resource_metadata="')[1].rstrip('"')
+    assert named == resource.replace(".com", ".com/.well-known/oauth-protected-resource", 1)
+
+
+@pytest.mark.parametrize("auth", [None, "s3cret", verify, Auth(verify, scopes=["read"])])
+@spoken
+async def test_without_an_authorization_server_there_are_no_metadata(auth):
+    """[auth.metadata] A 404 in JSON tells clients that there is nothing to discover."""
+    client = Client(MCPServer("test", auth=auth))
+    for where in ("", "/mcp"):
+        answer = await client.http("GET", target=f"/.well-known/oauth-protected-resource{where}")
+        assert answer.status == 404 and answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"authorization_servers": [IDENTITY]},
+        {"authorization_servers": ["id.example.com"], "resource": OURS},
+        {"resource": "mcp.example.com"},
+        {"resource": f"{OURS}#top"},
+        {"resource": "/mcp"},
+    ],
+)
+def test_auth_that_clients_could_not_discover_is_refused_at_once(settings):
+    with pytest.raises(ValueError, match="absolute http|need a resource"):
+        Auth(verify, **settings)
+
+
+@spoken
+async def test_verifier_that_fails_lets_nobody_in_and_tells_nothing(caplog):
+    """[answers.nothing-internal] The log gets the story."""
+
+    async def broken(token: str) -> str:
+        raise ConnectionError("cannot reach 10.0.0.9")
+
+    client = Client(MCPServer("test", auth=broken))
+    client.headers |= {"authorization": "Bearer x", "mcp-protocol-version": "2025-11-25"}
+    assert whole(await client.request("ping")) == refused(500, "Internal error", code=-32603)
+    assert "10.0.0.9" in caplog.text
+
+
+@spoken
+async def test_browser_asks_before_it_sends_a_token():
+    """[cors.preflight] [cors.allowed-only] A preflight carries none; the refusal that follows can be read by the page."""
+    client = Client(guarded())
+    fields = {"origin": "http://localhost:5173", "access_control_request_headers": "authorization,mcp-method"}
+    answer = await client.http("OPTIONS", **fields)
+    assert answer.status == 204 and answer.headers["access-control-allow-headers"] == "authorization, mcp-method"
+    answer = await client.request("ping", origin="http://localhost:5173")
+    assert answer.status == 401 and "WWW-Authenticate" in answer.headers["access-control-expose-headers"]
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:5173"
+
+
+# --- What is beside the endpoint ----------------------------------------------------------------------
+
+
+@spoken
+async def test_health_counts_what_is_going_on():
+    """[health.counts] Without a token, on GET and HEAD; 503 once the server shuts down."""
+    mcp = library(auth="s3cret")
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    @mcp.tool()
+    async def wait() -> str:
+        started.set()
+        await go_on.wait()
+        return "done"
+
+    async with mcp.serving() as url, Wire(url) as probe, Wire(url) as caller, Wire(url) as reader:
+
+        async def health(method: str = "GET") -> tuple:
+            await probe.send(head(method, "/health", host="localhost"))
+            status = await probe.status()
+            size = int(probe.headers["content-length"])
+            return status, json.loads(await probe.reader.readexactly(size)) if method == "GET" else size
+
+        assert await health() == (200, {"status": "ok", "sessions": 0, "streams": 0, "calls": 0})
+        client = await enter(mcp, "s3cret")
+        await reader.send(head("GET", **client.headers))
+        assert await reader.status() == 200
+        await caller.send(post(client.headers, call(7, "wait")))
+        await started.wait()
+        busy = {"status": "ok", "sessions": 1, "streams": 1, "calls": 1}
+        assert await health() == (200, busy)
+        assert await health("HEAD") == (200, len(json.dumps(busy, separators=(",", ":"))))
+        go_on.set()
+        assert (await caller.reply()).message == text_result(7, "done")
+        mcp.shut.set()
+        assert await health() == (503, {"status": "shutting down", "sessions": 1, "streams": 1, "calls": 0})
+
+
+@spoken
+async def test_route_serves_something_else_behind_the_same_gate():
+    """[host.validate] [origin.validate] [http.405-allow] Open to all or guarded, with variables of its path."""
+    mcp = MCPServer("test", auth="s3cret")
+
+    async def file(server: MCPServer, request: Request) -> Reply:
+        return Reply(200, (("Content-Type", "text/plain"),), request.variables["name"].encode())
+
+    mcp.route("GET", "/open/{name}", file)
+    mcp.route("GET", "/kept/{name}", file, guarded=True)
+    client = Client(mcp)
+    for target in ("/open/a%20b", "/open/a%20b/"):
+        assert whole_text(await client.http("GET", target=target)) == (200, "a b")
+    assert (await client.http("GET", target="/kept/a")).status == 401
+    assert whole_text(await client.http("GET", target="/kept/a", authorization="Bearer s3cret")) == (200, "a")
+    assert (await client.http("GET", target="/open/a", host="evil.example")).status == 403
+    assert (await client.http("GET", target="/open/a", origin="https://evil.example")).status == 403
+    assert (await client.http("GET", target="/open/a/b")).status == 404
+    answer = await client.http("POST", target="/open/a")
+    assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+def whole_text(answer: Answer) -> tuple[int, str]:
+    return answer.status, answer.reply.body.decode()
+
+
+def test_route_with_a_path_that_is_no_template_is_refused_at_once():
+    async def nothing(server: MCPServer, request: Request) -> Reply:
+        return Reply(204)
+
+    with pytest.raises(ValueError, match="URI template"):
+        MCPServer("test").route("GET", "/{", nothing)
+
+
+@spoken
+async def test_options_asks_about_the_server_as_a_whole():
+    """[http.options-all] Which has no path."""
+    async with MCPServer("test").serving() as url, Wire(url) as wire:
+        await wire.send(head("OPTIONS", "*", host="localhost"))
+        assert await wire.status() == 204 and wire.headers["allow"] == "OPTIONS"
+
+
+# --- What the log is told -----------------------------------------------------------------------------
+
+
+@spoken
+async def test_each_request_is_a_line_in_the_log_without_what_is_secret(caplog):
+    """[log.access] [log.no-credentials] A stream is a line when it has ended; the query is left out."""
+    mcp = guarded()
+
+    async def page(server: MCPServer, request: Request) -> Reply:
+        return Reply(200)
+
+    mcp.route("GET", "/page/{secret}", page)
+    with caplog.at_level(logging.INFO, "streamhttp_mcp"):
+        async with mcp.serving() as url, Wire(url) as wire, Wire(url) as refused_wire:
+            client = await enter(mcp, "ada-1")
+            await wire.send(post(client.headers, call(1, "who")))
+            assert (await wire.reply()).status == 200
+            await wire.send(head("GET", "/page/s3cret?token=s3cret", host="localhost"))
+            assert (await wire.reply()).status == 200
+            await wire.send(head("GET", **client.headers))
+            assert await wire.status() == 200
+            await refused_wire.send(b"GET /mcp HTTP/1.1\r\n\r\n")
+            assert (await refused_wire.reply()).status == 400
+    lines = [line.rpartition(" ")[0].rpartition(" ")[0] for line in caplog.messages]
+    assert sorted(lines) == sorted([
+        "127.0.0.1 POST '/mcp' 200",
+        "127.0.0.1 GET '/page/{secret}' 200",
+        "127.0.0.1 GET '/mcp' 200",
+        "127.0.0.1 - '' 400",
+    ])
+    for secret in ("s3cret", "ada-1", client.headers["mcp-session-id"]):
+        assert secret not in caplog.text
+
+
+# --- TLS ----------------------------------------------------------------------------------------------
+
+
+def trusting() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(CERTIFICATE))
+
+
+def serving_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+@spoken
+async def test_server_speaks_tls_and_plain_text_gets_nowhere(caplog):
+    """A client that checks the certificate is answered, a refusal too; one without TLS is cut off without a traceback."""
+    mcp = library()
+    async with mcp.serving(ssl_context=serving_tls()) as url:
+        assert url.startswith("https://127.0.0.1:")
+
+        def get(target: str) -> tuple[int, bytes]:
+            request = urllib.request.Request(url.replace("/mcp", target))
+            with urllib.request.urlopen(request, timeout=5, context=trusting()) as reply:
+                return reply.status, reply.read()
+
+        status, body = await asyncio.to_thread(get, "/health")
+        assert status == 200 and json.loads(body)["status"] == "ok"
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            await asyncio.to_thread(get, "/nothing")
+        async with Wire(url) as plain:
+            await plain.send(head("GET", "/health", host="localhost"))
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await plain.status()
+        reader, writer = await asyncio.open_connection(*Wire(url).address, ssl=trusting(), server_hostname="localhost")
+        writer.write(b"NONSENSE\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 Bad Request\r\n")  # and closed, as TLS closes
+        writer.close()
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--tls-cert", "nothing.pem"], "argument --tls-cert: cannot use it with its key: [Errno 2] No such file"),
+        (["--tls-key", str(CERTIFICATE)], "argument --tls-cert: cannot use it with its key: "),
+        (["--tls-cert", __file__], "argument --tls-cert: cannot use it with its key: "),
+        (["--reuse-port"], "argument --reuse-port: the processes must share a --secret"),
+    ],
+)
+def test_flags_that_cannot_work_are_told_in_a_line(flags, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(flags)
+    assert ended.value.code == 2 and capsys.readouterr().err.startswith(f"streamhttp_mcp: error: {message}")
+
+
+def test_token_that_no_header_can_carry_is_told_in_a_line(capsys):
+    assert main(["--token", "two words"]) == 2
+    assert capsys.readouterr().err == "streamhttp_mcp: a token is one or more visible ASCII characters, without spaces\n"

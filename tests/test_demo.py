@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -392,16 +394,23 @@ def test_port_in_use_is_one_line_and_exits_with_1(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1 and "in use" in done.stderr
 
 
-@pytest.fixture
-def started(root: Path) -> Iterator[list[str]]:
-    """What main prints once it listens."""
-    command = [*MODULE, "--port", "0", "--root", str(root)]
-    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
+@contextlib.contextmanager
+def demo(root: Path, *flags: str, **variables: str) -> Iterator[tuple[list[str], subprocess.Popen[str]]]:
+    """A running demo: what main prints once it listens, and its process."""
+    command = [*MODULE, "--port", "0", "--root", str(root), *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE if variables else None}
+    with subprocess.Popen(command, text=True, env=os.environ | variables, **pipes) as process:
         assert process.stdout is not None
         try:
-            yield [process.stdout.readline().rstrip("\n") for _ in range(10)]
+            yield [process.stdout.readline().rstrip("\n") for _ in range(10)], process
         finally:
             process.terminate()
+
+
+@pytest.fixture
+def started(root: Path) -> Iterator[list[str]]:
+    with demo(root) as (lines, _):
+        yield lines
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="needs curl and bash")
@@ -412,6 +421,41 @@ def test_printed_curl_lines_work_when_pasted(started: list[str]) -> None:
     assert re.search(r"SID=<[!-~]+>", done.stdout)
     assert re.findall(r"Processing batch (\d)/5", done.stdout) == list("12345")
     assert "Completed processing hello" in done.stdout
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="needs curl and bash")
+def test_printed_curl_lines_work_with_a_token_that_neither_shows(root: Path) -> None:
+    """[log.no-credentials] The token is in the environment of both, and nowhere else."""
+    token = {"STREAMHTTP_MCP_TOKEN": "s3cret-7f"}
+    with demo(root, **token) as (lines, process):
+        script = lines[-2].removesuffix("\n") + '\necho "SID=<$SID>"'
+        locked = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+        opened = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True,
+                                env=os.environ | token)  # fmt: skip
+        process.terminate()
+        _, logged = process.communicate(timeout=10)
+    assert locked.stdout == "SID=<>\n" and re.fullmatch(r"SID=<[!-~]+>\n", opened.stdout)
+    assert re.findall(r"POST '/mcp' (\d+)", logged) == ["400", "200"]  # `Bearer` alone is malformed
+    assert "s3cret" not in "".join(lines) + logged
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this system does not share ports")
+def test_processes_share_a_port_and_go_on_without_each_other(root: Path) -> None:
+    """The system deals out the connections; when one process has gone, the other gets them all."""
+    secret = {"STREAMHTTP_MCP_SECRET": "shared"}
+    with demo(root, "--reuse-port", **secret) as (lines, first):
+        health = lines[0].split()[3].replace("/mcp", "/health")
+        port = str(urllib.parse.urlsplit(health).port)
+        with demo(root, "--reuse-port", "--port", port, **secret) as (_, second):
+            for _ in range(60):
+                assert urllib.request.urlopen(health, timeout=5).status == 200
+            first.terminate()
+            _, logged = first.communicate(timeout=10)
+            assert first.returncode == 0 and 0 < logged.count("/health") < 60
+            assert urllib.request.urlopen(health, timeout=5).status == 200
+            second.terminate()
+            _, rest = second.communicate(timeout=10)
+            assert logged.count("/health") + rest.count("/health") == 61
 
 
 def test_printed_lines_name_the_real_url(started: list[str]) -> None:

@@ -156,7 +156,7 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())  # RFC 9110 section 9, RFC 5789
 FIELD_LINE = re.compile(rf"({TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value
-CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]+)(:[0-9]{0,5})?", re.ASCII)  # uri-host [":" port]
 # Fields that a request has once. Anything else that comes twice is one list, joined by commas.

@@ -155,7 +155,7 @@ class ToolError(Exception):
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())  # RFC 9110 section 9, RFC 5789
-FIELD_LINE = re.compile(rf"({TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value
+FIELD_LINE = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value OWS
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]+)(:[0-9]{0,5})?", re.ASCII)  # uri-host [":" port]
@@ -271,7 +271,7 @@ def parse_head(head: bytes, limits: Limits) -> Request:
         # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read the last two differently.
         if not (match := FIELD_LINE.fullmatch(line)):
             raise HTTPError(400, f"malformed header field: expected 'Name: value', got {line[:100]!a}")
-        name, value = match[1].lower(), match[2].rstrip(" \t")
+        name, value = match[1].lower(), match[2].strip(" \t")
         if name in headers:
             if name in SINGLE_FIELDS:  # [http.single-field]
                 raise HTTPError(400, f"header field {name} is repeated")

@@ -4,6 +4,8 @@ Every reader gets its bytes by `read`, which hands them over in four ways and wa
 """
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +22,7 @@ from streamhttp_mcp import (
     format_date,
     format_head,
     parse_accept,
+    parse_head,
     read_body,
     read_chunks,
     read_head,
@@ -337,6 +340,17 @@ def endless(reader: Reader, start: bytes, filler: bytes, most: int) -> int:
         return refusal.value.status
 
     return run(conversation())
+
+
+@pytest.mark.parametrize("line", [b"X:%b\x00", b"X: a%b\x00", b"X%b: a", b"%bX: a", b"X: a%bb"])
+@pytest.mark.parametrize("filler", [b" ", b"\t", b" \t", b":", b"x"])
+def test_field_costs_time_by_its_length_whatever_it_holds(line: bytes, filler: bytes) -> None:
+    """[limits.head] A pattern that tries each way to part blanks from blanks takes 4 s for a head of 32 KiB."""
+    start = b"GET / HTTP/1.1\r\nHost: a\r\n"
+    data, begun = start + line % (filler * (31_000 // len(filler))), time.process_time()
+    with contextlib.suppress(HTTPError):
+        parse_head(data, ROOMY)
+    assert time.process_time() - begun < 0.5
 
 
 # ---- Bodies

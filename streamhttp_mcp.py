@@ -53,7 +53,17 @@ import time
 import types
 import typing
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)  # fmt: skip
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from datetime import time as daytime
@@ -169,6 +179,10 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 
+T = TypeVar("T")
+Reading = Generator[None, None, T]  # yields where it needs more bytes, and returns what it has read
+
+
 class ConnectionEnded(Exception):
     """The peer closed its side, in the middle of a request or between two of them."""
 
@@ -202,58 +216,67 @@ class Request:
         return "close" not in options if self.minor_version else "keep-alive" in options
 
 
+NO_REQUEST = Request("", "")  # what a connection has between two of them
+
+
 @dataclass(slots=True)
 class ByteReader:
-    """The bytes of one connection in order. What was read too far waits in `buffer` for the next request."""
+    """The bytes of one connection, in order.
 
-    stream: asyncio.StreamReader
-    buffer: bytes = b""
+    Those who read are generators, which yield where they need more bytes. So they know nothing of sockets, tasks and
+    time, and a peer that is silent costs no more than its bytes.
+    """
 
-    async def more(self) -> bytes:
-        """Wait for the next bytes and return them; raise ConnectionEnded when there will be none."""
-        data = await self.stream.read(65536)
-        if not data:
-            raise ConnectionEnded
+    buffer: bytearray = field(default_factory=bytearray)  # that have come and were not read
+    ended: Exception | None = None  # why no more will come
+
+    def more(self) -> Reading[None]:
+        """Wait for bytes, or raise what ended the connection."""
+        size = len(self.buffer)
+        while len(self.buffer) == size:
+            if self.ended is not None:
+                raise self.ended
+            yield
+
+    def take(self, size: int) -> bytes:
+        data = bytes(self.buffer[:size])
+        del self.buffer[:size]
         return data
 
-    async def line(self, limit: int, too_long: HTTPError) -> bytes:
+    def line(self, limit: int, too_long: HTTPError) -> Reading[bytes]:
         """Return the next line, at most `limit` bytes, without its CRLF."""
         while (end := self.buffer.find(b"\r\n", 0, limit + 2)) < 0:
             if len(self.buffer) >= limit + 2:
                 raise too_long
-            self.buffer += await self.more()
-        line, self.buffer = self.buffer[:end], self.buffer[end + 2 :]
-        return line
+            yield from self.more()
+        return self.take(end + 2)[:-2]
 
-    async def exactly(self, size: int) -> bytes:
-        """Return the next `size` bytes. Parts are joined once: adding to a long string would copy it each time."""
-        parts, missing = [self.buffer], size - len(self.buffer)
-        while missing > 0:
-            parts.append(await self.more())
-            missing -= len(parts[-1])
-        data = b"".join(parts)
-        self.buffer = data[size:]
-        return data[:size]
+    def exactly(self, size: int) -> Reading[bytes]:
+        """Return the next `size` bytes."""
+        while len(self.buffer) < size:
+            yield from self.more()
+        return self.take(size)
 
 
-async def read_head(reader: ByteReader, limits: Limits) -> Request:
+def read_head(reader: ByteReader, limits: Limits) -> Reading[Request]:
     """[limits.head] Read a request line and header fields, or refuse them as soon as nothing good can come of them."""
+    buffer = reader.buffer
     while True:
-        while reader.buffer.startswith(b"\r\n"):  # [http.empty-line-before] left by clients that end a body with CRLF
-            reader.buffer = reader.buffer[2:]
-        head, blank_line, rest = reader.buffer.partition(b"\r\n\r\n")
-        if head.count(b"\n") != head.count(b"\r\n"):  # [http.bare-lf]
+        while buffer.startswith(b"\r\n"):  # [http.empty-line-before] left by clients that end a body with CRLF
+            del buffer[:2]
+        blank_line = buffer.find(b"\r\n\r\n")
+        size = len(buffer) if blank_line < 0 else blank_line
+        if buffer.count(b"\n", 0, size) != buffer.count(b"\r\n", 0, size):  # [http.bare-lf]
             raise HTTPError(400, "bare LF in the request head: every line must end with CRLF")
         # Until the blank line is there, the last bytes may be the start of a line's end, or of the blank line.
         longest = limits.request_line_bytes
-        if len(head) > longest + (not blank_line) and head.find(b"\r\n", 0, longest + 2) < 0:
+        if size > longest + (blank_line < 0) and buffer.find(b"\r\n", 0, longest + 2) < 0:
             raise HTTPError(414, f"request line is longer than {longest} bytes")
-        if len(head) > limits.head_bytes + (0 if blank_line else 3):
+        if size > limits.head_bytes + (3 if blank_line < 0 else 0):
             raise HTTPError(431, f"request head is longer than {limits.head_bytes} bytes")
-        if blank_line:
-            reader.buffer = rest
-            return parse_head(head, limits)
-        reader.buffer += await reader.more()
+        if blank_line >= 0:
+            return parse_head(reader.take(size + 4)[:-4], limits)
+        yield from reader.more()
 
 
 def parse_head(head: bytes, limits: Limits) -> Request:
@@ -288,7 +311,7 @@ def parse_head(head: bytes, limits: Limits) -> Request:
     return Request(method, target, headers, minor_version=int(minor))
 
 
-async def read_body(reader: ByteReader, request: Request, limits: Limits) -> bytes:
+def read_body(reader: ByteReader, request: Request, limits: Limits) -> Reading[bytes]:
     """Read the body that belongs to a head, framed by its length or in chunks. Raise HTTPError."""
     length, coding = request.headers.get("content-length", "0"), request.headers.get("transfer-encoding")
     if coding is not None:
@@ -297,20 +320,20 @@ async def read_body(reader: ByteReader, request: Request, limits: Limits) -> byt
             raise HTTPError(400, "Transfer-Encoding together with Content-Length, or in HTTP/1.0")
         if coding.lower() != "chunked":  # [http.coding-501]
             raise HTTPError(501, f"transfer coding must be chunked, got {coding[:100]!a}")
-        return await read_chunks(reader, limits)
+        return (yield from read_chunks(reader, limits))
     if not (length.isascii() and length.isdigit()):  # [http.length-digits]
         raise HTTPError(400, f"Content-Length must be a decimal number, got {length[:100]!a}")
     if len(length) > 18 or int(length) > limits.body_bytes:  # [limits.body]
         raise HTTPError(413, f"body is larger than {limits.body_bytes} bytes")
-    return await reader.exactly(int(length))
+    return (yield from reader.exactly(int(length)))
 
 
-async def read_chunks(reader: ByteReader, limits: Limits) -> bytes:
+def read_chunks(reader: ByteReader, limits: Limits) -> Reading[bytes]:
     """[http.chunked] Read a chunked body: b'5\\r\\nhello\\r\\n0\\r\\n\\r\\n' -> b'hello'."""
     chunks: list[bytes] = []
     total = 0
     while True:
-        line = await reader.line(1024, HTTPError(400, "chunk size line is longer than 1024 bytes"))
+        line = yield from reader.line(1024, HTTPError(400, "chunk size line is longer than 1024 bytes"))
         if not (match := CHUNK_SIZE.fullmatch(line)):  # [http.chunk-extension] read past, and bounded by the line
             raise HTTPError(400, f"expected hexadecimal chunk size, got {line[:100]!a}")
         size = int(match[1], 16)
@@ -321,12 +344,12 @@ async def read_chunks(reader: ByteReader, limits: Limits) -> bytes:
             raise HTTPError(413, f"body is larger than {limits.body_bytes} bytes")
         if len(chunks) >= limits.chunks:
             raise HTTPError(413, f"body is in more than {limits.chunks} chunks")
-        chunks.append(await reader.exactly(size))
+        chunks.append((yield from reader.exactly(size)))
         # [http.chunk-end] Compared, not skipped: two unchecked bytes here once made smuggling possible elsewhere.
-        if (end := await reader.exactly(2)) != b"\r\n":
+        if (end := (yield from reader.exactly(2))) != b"\r\n":
             raise HTTPError(400, f"expected CRLF after a chunk, got {end!a}")
     for _ in range(limits.header_fields + 1):  # [http.trailers] read, checked and not used
-        line = await reader.line(limits.request_line_bytes, HTTPError(431, "trailer field is too long"))
+        line = yield from reader.line(limits.request_line_bytes, HTTPError(431, "trailer field is too long"))
         if not line:
             return b"".join(chunks)
         if not FIELD_LINE.fullmatch(line.decode("latin-1")):
@@ -334,10 +357,11 @@ async def read_chunks(reader: ByteReader, limits: Limits) -> bytes:
     raise HTTPError(431, f"more than {limits.header_fields} trailer fields")
 
 
-def format_head(status: int, headers: Iterable[tuple[str, str]], date: str) -> bytes:
-    """[http.date] Write a status line and header fields, with the blank line after them."""
+@functools.lru_cache(maxsize=64)  # most replies of one second have one of a few
+def format_head(status: int, headers: tuple[tuple[str, str], ...], date: str) -> bytes:
+    """[http.date] Write a status line and header fields; the fields that frame the body come next, then a blank line."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    return f"HTTP/1.1 {status} {REASONS[status]}\r\nDate: {date}\r\n{lines}\r\n".encode("latin-1")
+    return f"HTTP/1.1 {status} {REASONS[status]}\r\nDate: {date}\r\n{lines}".encode("latin-1")
 
 
 @functools.lru_cache(maxsize=1)  # all replies of one second have the same
@@ -577,8 +601,11 @@ Message = dict[str, Any]
 def parse_message(body: bytes) -> Message | list[Any]:
     """Parse a body: one message with a sound envelope, or a batch (a list that is not looked into). RPCError."""
     try:
-        message = DECODER.decode(body.decode())  # [message.utf-8] [json.strict]
-        if HALF_CHARACTER.search(body):  # an escape that may be half of a surrogate pair; encoding tells
+        text = body.decode().strip(" \t\n\r")  # [message.utf-8]
+        message, end = DECODER.raw_decode(text)  # [json.strict]
+        if end < len(text):
+            raise ValueError(f"something follows the value that ends at character {end}")
+        if b"\\u" in body and HALF_CHARACTER.search(body):  # perhaps half of a surrogate pair; encoding tells
             json.dumps(message, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise RPCError(PARSE_ERROR, "a string holds half of a surrogate pair, which is no character") from None
@@ -631,7 +658,8 @@ def encode(value: object) -> bytes:
 def encode_result(request_id: str | int, result: Message | bytes) -> bytes:
     """[result.same-id] [result.field] Write the response to a request; a result that is JSON already is copied."""
     body = result if isinstance(result, bytes) else encode(result)
-    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (encode(request_id), body)
+    identifier = b"%d" % request_id if isinstance(request_id, int) else encode(request_id)
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (identifier, body)
 
 
 def encode_error(request_id: str | int, error: RPCError) -> bytes:  # [error.same-id] [error.code-message]
@@ -1128,7 +1156,6 @@ SCHEMA["properties"] = ARGUMENTS  # and so a schema is checked with all that is 
 
 BINARY = "application/octet-stream"
 CONTENT_TYPES = frozenset({"text", "image", "audio", "resource", "resource_link", "tool_use", "tool_result"})
-T = TypeVar("T")
 
 
 class Media:
@@ -2243,7 +2270,7 @@ async def answer_in_session(server: MCPServer, request: Request, body: Any, take
     calls = [Context(server, request, message, *client, exchange, ask_on_stream, session, log_level=session.log_level)
              for message in requests]  # fmt: skip
     session.calls.update(calls)
-    start_task(answer_calls(exchange, calls))
+    start_task(answer_calls(exchange, calls))  # held by `MCPServer.calls`
     return await exchange.reply(server.limits.sse_after_seconds)
 
 
@@ -2405,7 +2432,7 @@ async def answer_statelessly(server: MCPServer, request: Request, message: Any, 
     ctx.log_level = LOG_LEVELS.index(meta[META + "logLevel"]) if META + "logLevel" in meta else len(LOG_LEVELS)
     request.on_disconnect = ctx.cancel  # [modern.disconnect-cancels]
     request.on_half_close = exchange.open  # so that there is something to write to it, which tells whether it is there
-    start_task(answer_calls(exchange, [ctx]))
+    start_task(answer_calls(exchange, [ctx]))  # held by `MCPServer.calls`
     return await exchange.reply(server.limits.sse_after_seconds)
 
 
@@ -2549,13 +2576,12 @@ def check_load(server: MCPServer) -> None:
         raise HTTPError(503, "too many calls are running: try again later", ("Retry-After", "1"))
 
 
-def start_task(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run the calls of a POST beside us. The event loop holds tasks weakly; `MCPServer.calls` holds these."""
+def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run a coroutine beside us. Whoever calls this must see to it that the task is held: the event loop holds it weakly."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):  # now, up to its first wait: a handler that never waits costs no turn of the loop
-        asyncio.Task(coroutine, loop=loop, eager_start=True)
-    else:
-        loop.create_task(coroutine)
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+    return loop.create_task(coroutine)
 
 
 async def answer_calls(exchange: Exchange, calls: list[Context]) -> None:
@@ -2568,7 +2594,7 @@ async def answer_calls(exchange: Exchange, calls: list[Context]) -> None:
 
 async def answer_call(ctx: Context) -> bytes | None:
     """Run one call to its end and write its response; None where it was cancelled."""
-    ctx.task, error = asyncio.current_task(), RPCError(INTERNAL_ERROR, "Internal error")
+    ctx.task, error = asyncio.current_task(), None
     ctx.server.calls.add(ctx)
     try:
         answer = await run_method(ctx, ctx.message.get("params", {}))
@@ -2589,6 +2615,7 @@ async def answer_call(ctx: Context) -> bytes | None:
         if ctx.session is not None:
             ctx.session.calls.discard(ctx)
             ctx.server.sessions.use(ctx.session)
+    error = error or RPCError(INTERNAL_ERROR, "Internal error")
     if ctx.session is None:  # [error.defined-codes] the status says what went wrong, and one error has a new number
         if error.code == RESOURCE_NOT_FOUND:  # [resource.not-found-invalid-params]
             error.code = INVALID_PARAMS
@@ -2607,7 +2634,8 @@ async def run_method(ctx: Context, params: Message) -> bytes:
             ctx.answers, ctx.request_state = state["answers"], state["state"]
     try:
         result = function(ctx, params) if ctx.cancelled is None else {}
-        result = await result if inspect.isawaitable(result) else result
+        if not isinstance(result, (dict, bytes)):
+            result = await result
     except InputRequired as required:
         result = input_required(ctx, required)
     return encode_result(ctx.request_id, for_client(ctx, result) if isinstance(result, dict) else result)
@@ -2659,6 +2687,7 @@ def check_origin(server: MCPServer, request: Request) -> None:
             raise HTTPError(403, "the Origin header names a site that may not call this server (see allowed_origins)")
 
 
+@functools.lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """'localhost:8000' -> True, 'localhost.evil.example' -> False"""
     return re.sub(r":[0-9]{1,5}$", "", host.lower()) in LOOPBACK_HOSTS
@@ -2855,15 +2884,20 @@ def cors_headers(origin: str) -> tuple[tuple[str, str], ...]:
 
 
 class Connection(asyncio.Protocol):
-    """One TCP connection, and the `Sink` of the event stream that it carries at the moment, if there is one."""
+    """One TCP connection, and the `Sink` of the event stream that it carries at the moment, if there is one.
+
+    It reads as far as its bytes go, in a task that ends where they do: a connection that is idle has none.
+    """
 
     transport: asyncio.Transport
-    task: asyncio.Task[None]
     ended: asyncio.Future[None]  # that the event stream has left us
 
     def __init__(self, server: MCPServer) -> None:
-        self.server, self.reader = server, ByteReader(asyncio.StreamReader())
-        self.deadline, self.awaited = math.inf, ""  # when the sweep gives up, and on what
+        self.server, self.reader = server, ByteReader()
+        self.requests: Generator[Literal[True] | None, None, None] = self.read_requests()
+        self.serving = False  # whether a task reads and answers, this one
+        self.task: asyncio.Task[None] | None = None
+        self.patience, self.awaited, self.deadline = 0.0, "", math.inf  # for how long, on what, and when it gives up
         self.writable, self.paused_at = asyncio.Event(), math.inf  # whether the peer reads, and since when it does not
         self.written_at = 0.0  # when we last wrote
         self.request = Request("", "")  # that is being read or answered
@@ -2875,29 +2909,34 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = typing.cast(asyncio.Transport, transport)
-        self.reader.stream.set_transport(transport)
         self.writable.set()
         self.server.connections.add(self)
-        self.task = asyncio.get_running_loop().create_task(self.serve())
+        self.go_on()
 
     def data_received(self, data: bytes) -> None:
-        self.reader.stream.feed_data(data)
+        self.reader.buffer += data
+        if not self.serving:
+            self.go_on()
+        elif len(self.reader.buffer) > 65536:  # [http.read-ahead] while we answer, the rest waits in the kernel
+            self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        self.reader.stream.feed_eof()
+        self.give_up(ConnectionEnded())
         if self.request.on_half_close:
             self.request.on_half_close()
         self.probe(3)
         return self.transport.can_write_eof()  # the peer has said all, and may still listen; TLS ends for both
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.reader.stream.feed_eof()
         self.server.connections.discard(self)
+        if not self.server.connections:
+            self.server.vacant.set()
         if self.events:  # [disconnect.not-cancel] The stream goes on without us.
             self.events.detach(self)
         if self.request.on_disconnect:
             self.request.on_disconnect("the client closed the connection")
         self.resume_writing()
+        self.give_up(ConnectionEnded())
 
     def pause_writing(self) -> None:
         self.paused_at = self.server.clock()
@@ -2911,80 +2950,112 @@ class Connection(asyncio.Protocol):
 
     # What we do.
 
+    def go_on(self) -> None:
+        self.serving = True
+        task = start_task(self.serve())
+        self.task = task if self.serving else None  # the event loop would not hold it
+
+    def give_up(self, reason: Exception) -> None:
+        """No more bytes will come, or be waited for."""
+        self.reader.ended = self.reader.ended or reason
+        if not self.serving and not self.transport.is_closing():
+            self.go_on()
+
     async def serve(self) -> None:
-        """[http.pipelining] Read requests one after the other, and answer each before the next is read."""
-        server, reader, limits = self.server, self.reader, self.server.limits
+        """[http.pipelining] Answer requests as far as the bytes go, each before the next is read."""
         try:
-            if len(server.connections) > limits.connections:  # [limits.connections]
-                raise HTTPError(503, "too many connections: try again later", ("Retry-After", "1"))
-            while not server.shut.is_set() and not self.transport.is_closing():
-                self.request = Request("", "")  # the one before is answered: it shall be neither kept nor mistaken for
-                self.expect(limits.idle_seconds)
-                reader.buffer = reader.buffer or await reader.more()  # the first bytes of a request
-                self.begun = server.clock()
-                self.expect(limits.head_seconds, "the request head")
-                self.request = request = await read_head(reader, limits)
-                self.expect(limits.body_seconds, "the request body")
-                # [http.expect-100] [http.old-no-expect]
-                if request.headers.get("expect", "").lower() == "100-continue" and request.minor_version:
-                    self.write(CONTINUE)
-                request.body = await read_body(reader, request, limits)
-                self.deadline = math.inf
-                await self.send_reply(await server.handle(request))
-                if not request.keep_alive:
-                    break
-        except HTTPError as error:
-            self.request.headers["connection"] = "close"  # nothing that follows can be trusted to be a request
+            while next(self.requests):
+                if not await self.send_reply(await self.server.handle(self.request)):
+                    self.transport.close()
+                    return
+                if self.reader.buffer:
+                    await asyncio.sleep(0)  # a turn for the others
+            if self.deadline == math.inf:
+                self.deadline = self.server.clock() + self.patience
+            self.transport.resume_reading()
+        except HTTPError as error:  # nothing that follows can be trusted to be a request
+            self.request = dataclasses.replace(self.request, headers=self.request.headers | {"connection": "close"})
+            self.requests, self.reader.ended = self.discard(), None if self.reader.ended is error else self.reader.ended
             await self.send_reply(refuse(self.request, error))
-            await self.linger()
+            self.linger()
         except (ConnectionEnded, OSError):  # the peer is gone, which is its right
-            pass
-        finally:
-            self.deadline = math.inf
             self.transport.close()
+        finally:
+            self.serving = False
+
+    def read_requests(self) -> Generator[Literal[True] | None, None, None]:
+        """Read one request after the other, each into `request`; yield True for each, and None for more bytes."""
+        server, reader, limits = self.server, self.reader, self.server.limits
+        if len(server.connections) > limits.connections:  # [limits.connections]
+            raise HTTPError(503, "too many connections: try again later", ("Retry-After", "1"))
+        while True:
+            self.request = NO_REQUEST  # the one before is answered: it shall be neither kept nor mistaken for
+            self.expect(limits.idle_seconds)
+            if not reader.buffer:
+                yield from reader.more()
+            self.begun = server.clock()
+            self.expect(limits.head_seconds, "the request head")
+            self.request = request = yield from read_head(reader, limits)
+            self.expect(limits.body_seconds, "the request body")
+            # [http.expect-100] [http.old-no-expect]
+            if request.minor_version and request.headers.get("expect", "").lower() == "100-continue":
+                self.write(CONTINUE)
+            request.body = yield from read_body(reader, request, limits)
+            self.deadline = math.inf
+            yield True
+
+    def discard(self) -> Reading[None]:
+        """Read, and throw away."""
+        while True:
+            self.reader.buffer.clear()
+            yield from self.reader.more()
 
     def expect(self, seconds: float, what: str = "") -> None:
-        """Set the deadline for what is read next. Where nothing is due (no `what`), a late peer gets no answer."""
-        self.deadline, self.awaited = self.server.clock() + seconds, what
+        """Say what is read next, and how long we wait for it. Where nothing is due (no `what`), nobody is told."""
+        self.patience, self.awaited, self.deadline = seconds, what, math.inf  # which is set if it has not come already
 
-    async def send_reply(self, reply: Reply) -> None:
-        request, stream, headers = self.request, reply.stream, list(reply.headers)
-        chunked = stream is not None and request.minor_version > 0
-        if chunked:  # [http.old-no-chunks]
-            headers.append(("Transfer-Encoding", "chunked"))
+    async def send_reply(self, reply: Reply) -> bool:
+        """Send the reply, to its end, and tell whether the connection may carry another one."""
+        request, stream, body, framing = self.request, reply.stream, reply.body, b""
+        self.chunked = stream is not None and request.minor_version > 0  # [http.old-no-chunks]
+        stays = request.keep_alive and not self.server.shut.is_set() and (stream is None or self.chunked)
+        if self.chunked:
+            framing = b"Transfer-Encoding: chunked\r\n"
         elif stream is None and reply.status != 204:  # [http.204-no-length]
-            headers.append(("Content-Length", str(len(reply.body))))
-        if self.server.shut.is_set() or not request.keep_alive or stream is not None and not chunked:
-            request.headers["connection"] = "close"
-            headers.append(("Connection", "close"))  # [http.close-said]
+            framing = b"Content-Length: %d\r\n" % len(body)
+        if not stays:  # [http.close-said]
+            framing += b"Connection: close\r\n"
         elif request.minor_version == 0:
-            headers.append(("Connection", "keep-alive"))
-        body = b"" if request.method == "HEAD" else reply.body  # [http.head-no-body]
-        self.write(format_head(reply.status, headers, format_date(int(time.time()))) + body)
-        if stream is None:
-            await self.drain()
-        else:
-            self.events, self.chunked, self.ended = stream, chunked, asyncio.get_running_loop().create_future()
+            framing += b"Connection: keep-alive\r\n"
+        if request.method == "HEAD":  # [http.head-no-body]
+            body = b""
+        head = format_head(reply.status, reply.headers, format_date(int(time.time())))
+        self.transport.write(b"%b%b\r\n%b" % (head, framing, body))
+        if stream is not None:
+            self.events, self.ended = stream, asyncio.get_running_loop().create_future()
             stream.attach(self, reply.after)
             if self.transport.is_closing():  # the peer left before, and nobody else will tell the stream
                 stream.detach(self)
             await self.ended
+        elif self.congested:
+            await self.drain()
         if log.isEnabledFor(logging.INFO):
             self.log_access(request, reply.status)
+        return stays and not self.server.shut.is_set() and not self.transport.is_closing()
 
     def log_access(self, request: Request, status: int) -> None:
         """[log.access] [log.no-credentials] A line a request: no query and no variables, which may be session ids."""
         peer, took = self.transport.get_extra_info("peername") or ["-"], self.server.clock() - self.begun
         log.info("%s %s %.100a %d %.3f s", peer[0], request.method or "-", request.route or request.path, status, took)
 
-    async def linger(self) -> None:
+    def linger(self) -> None:
         """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
-        self.expect(2)
-        with contextlib.suppress(ConnectionEnded, HTTPError, OSError):
+        self.deadline, self.awaited = self.server.clock() + 2, ""
+        with contextlib.suppress(OSError):  # the peer has gone
             if self.transport.can_write_eof():  # TLS cannot
                 self.transport.write_eof()
-            while await self.reader.more():
-                pass
+        if self.reader.ended:
+            self.transport.close()
 
     def probe(self, times: int) -> None:
         """Write to a peer that sends no more: if it is gone, its machine says so after the first, and we see it."""
@@ -3001,7 +3072,7 @@ class Connection(asyncio.Protocol):
         elif now > self.deadline:
             self.deadline = math.inf
             if self.awaited:
-                self.reader.stream.set_exception(HTTPError(408, f"{self.awaited} took too long"))
+                self.give_up(HTTPError(408, f"{self.awaited} took too long"))
             else:
                 self.transport.close()
         elif self.events and now - self.written_at >= limits.heartbeat_seconds:
@@ -3084,6 +3155,7 @@ class MCPServer(Catalog):
         self.loop_thread = 0
         self.threads = asyncio.Semaphore(limits.threads)
         self.shut = asyncio.Event()  # that the server is closing
+        self.vacant = asyncio.Event()  # that its last connection has closed
         self.stopped: asyncio.Event | None = None  # that `run` shall end
         self.listener: asyncio.Server | None = None
         self.sweeper: asyncio.TimerHandle | None = None
@@ -3135,7 +3207,7 @@ class MCPServer(Catalog):
         loop = asyncio.get_running_loop()
         if loop is not self.loop:
             self.loop, self.loop_thread = loop, threading.get_ident()
-            self.threads, self.shut = asyncio.Semaphore(self.limits.threads), asyncio.Event()
+            self.threads, self.shut, self.vacant = asyncio.Semaphore(self.limits.threads), asyncio.Event(), asyncio.Event()
         return loop
 
     def capabilities(self) -> Message:
@@ -3238,8 +3310,9 @@ class MCPServer(Catalog):
             await asyncio.wait(running, timeout=self.limits.grace_seconds)
         for session in list(self.sessions.by_id.values()):
             self.sessions.end(session, "the server is shutting down")
-        if self.connections:
-            await asyncio.wait([connection.task for connection in self.connections], timeout=1)
+        with contextlib.suppress(TimeoutError):
+            self.vacant.clear() if self.connections else self.vacant.set()
+            await asyncio.wait_for(self.vacant.wait(), 1)
         for connection in list(self.connections):
             connection.transport.abort()
         if self.listener and self.sweeper:

@@ -3,20 +3,19 @@
 Every reader gets its bytes by `read`, which hands them over in four ways and wants the same outcome each time.
 """
 
-import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from inmemory import run, until
 
 from streamhttp_mcp import (
     ByteReader,
     ConnectionEnded,
     HTTPError,
     Limits,
+    Reading,
     Request,
     format_chunk,
     format_date,
@@ -28,7 +27,7 @@ from streamhttp_mcp import (
     read_head,
 )
 
-Reader = Callable[[ByteReader], Awaitable[Any]]
+Reader = Callable[[ByteReader], Reading[Any]]
 PREVIOUS, NEXT = b"GET /previous HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
 ROOMY = Limits()
 SMALL = Limits(request_line_bytes=40, head_bytes=100, header_fields=3, body_bytes=10)
@@ -37,37 +36,42 @@ SMALL = Limits(request_line_bytes=40, head_bytes=100, header_fields=3, body_byte
 def read(reader: Reader, data: bytes) -> Any:
     """What the reader makes of the data: its value, or the HTTPError as (status, message)."""
     outcomes = {
-        "whole": run(feed(reader, [data])),
-        "byte by byte": run(feed(reader, [bytes([byte]) for byte in data])),
-        "with trailing data": run(feed(reader, [data + NEXT], trailing=True)),
-        "behind the request before": run(feed(reader, [PREVIOUS + data], previous=True)),
+        "whole": feed(reader, [data]),
+        "byte by byte": feed(reader, [bytes([byte]) for byte in data]),
+        "with trailing data": feed(reader, [data + NEXT], trailing=True),
+        "behind the request before": feed(reader, [PREVIOUS + data], previous=True),
     }
     for way, outcome in outcomes.items():
         assert outcome == outcomes["whole"], f"{way}: {data[:200]!r}"
     return outcomes["whole"]
 
 
-async def feed(reader: Reader, pieces: list[bytes], previous: bool = False, trailing: bool = False) -> Any:
-    stream = asyncio.StreamReader()
-    source = ByteReader(stream)
+def feed(reader: Reader, pieces: list[bytes], previous: bool = False, trailing: bool = False) -> Any:
+    source = ByteReader()
 
-    async def work() -> Any:
+    def work() -> Reading[Any]:
         if previous:
-            assert (await read_head(source, ROOMY)).path == "/previous"
+            assert (yield from read_head(source, ROOMY)).path == "/previous"
         try:
-            value = await reader(source)
+            value = yield from reader(source)
         except HTTPError as error:
             return error.status, error.message
         if trailing:  # not a byte too many was taken
-            assert (await read_head(source, ROOMY)).path == "/next"
+            assert (yield from read_head(source, ROOMY)).path == "/next"
         return value
 
-    task = asyncio.create_task(work())
-    for piece in pieces:
-        stream.feed_data(piece)
-        await asyncio.sleep(0)
-    await until(task.done)  # the end of the connection is not needed to know
-    return task.result()
+    return drive(work(), source, pieces)
+
+
+def drive(reading: Reading[Any], source: ByteReader, pieces: Iterable[bytes]) -> Any:
+    """Give a reader its bytes piece by piece, as a connection does; the end of the connection is not needed to know."""
+    try:
+        for piece in pieces:
+            source.buffer += piece
+            next(reading)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it still wants more bytes")
 
 
 def head(data: bytes, limits: Limits = ROOMY) -> Any:
@@ -77,8 +81,8 @@ def head(data: bytes, limits: Limits = ROOMY) -> Any:
 def request(data: bytes, limits: Limits = ROOMY) -> Any:
     """Read head and body, and return the body."""
 
-    async def reader(source: ByteReader) -> bytes:
-        return await read_body(source, await read_head(source, ROOMY), limits)
+    def reader(source: ByteReader) -> Reading[bytes]:
+        return (yield from read_body(source, (yield from read_head(source, ROOMY)), limits))
 
     return read(reader, data)
 
@@ -322,24 +326,18 @@ def test_head_without_an_end_is_refused_while_it_is_read(start: bytes, filler: b
 def endless(reader: Reader, start: bytes, filler: bytes, most: int) -> int:
     """Send `start`, then filler until the reader refuses; fail after `most` bytes in all."""
 
-    async def conversation() -> int:
-        stream = asyncio.StreamReader()
-        task = asyncio.ensure_future(reader(ByteReader(stream)))
-        sent = start
-        stream.feed_data(start)
-        for number in range(2000):
-            await asyncio.sleep(0)
-            if task.done():
-                break
-            sent += filler[number % len(filler) :][:1]
-            stream.feed_data(sent[-1:])
-        assert task.done(), "never refused"
-        assert len(sent) <= max(most, len(start) + 1)
-        with pytest.raises(HTTPError) as refusal:
-            task.result()
-        return refusal.value.status
+    source, sent = ByteReader(), [start]
 
-    return run(conversation())
+    def dribble() -> Iterator[bytes]:
+        yield start
+        for number in range(2000):
+            sent.append(filler[number % len(filler) :][:1])
+            yield sent[-1]
+
+    with pytest.raises(HTTPError) as refusal:
+        drive(reader(source), source, dribble())
+    assert len(b"".join(sent)) <= max(most, len(start) + 1)
+    return refusal.value.status
 
 
 @pytest.mark.parametrize("line", [b"X:%b\x00", b"X: a%b\x00", b"X%b: a", b"%bX: a", b"X: a%bb"])
@@ -537,29 +535,30 @@ def test_chunks_without_an_end_are_refused_while_they_are_read(
 def test_request_that_is_cut_off_anywhere_is_never_taken_for_a_whole_one(wire: bytes) -> None:
     """[http.chunked] [http.length-digits] RFC 9112 section 8"""
 
-    async def reading(data: bytes) -> bytes:
-        stream = asyncio.StreamReader()
-        stream.feed_data(data)
-        stream.feed_eof()
-        source = ByteReader(stream)
-        return await read_body(source, await read_head(source, ROOMY), ROOMY)
+    def reading(data: bytes) -> bytes:
+        source = ByteReader(bytearray(), ConnectionEnded())
 
-    assert run(reading(wire)) == b"hello"
+        def body() -> Reading[bytes]:
+            return (yield from read_body(source, (yield from read_head(source, ROOMY)), ROOMY))
+
+        return drive(body(), source, [data])
+
+    assert reading(wire) == b"hello"
     for cut in range(len(wire)):
         with pytest.raises(ConnectionEnded):
-            run(reading(wire[:cut]))
+            reading(wire[:cut])
 
 
 # ---- Out
 
 
-def test_response_head_has_a_date_and_ends_with_a_blank_line() -> None:
+def test_response_head_has_a_date_and_is_open_for_the_framing() -> None:
     """[http.date]"""
     date = "Sun, 06 Nov 1994 08:49:37 GMT"
-    assert format_head(404, [("Content-Type", "a/b"), ("X", "caf\xe9")], date) == (
-        b"HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: a/b\r\nX: caf\xe9\r\n\r\n"
+    assert format_head(404, (("Content-Type", "a/b"), ("X", "caf\xe9")), date) == (
+        b"HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: a/b\r\nX: caf\xe9\r\n"
     )
-    assert format_head(202, (), date) == b"HTTP/1.1 202 Accepted\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
+    assert format_head(202, (), date) == b"HTTP/1.1 202 Accepted\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 
 
 @pytest.mark.parametrize("seconds, date", [

@@ -103,6 +103,30 @@ async def test_pipelined_requests_are_answered_in_the_order_they_came():
         assert (await wire.reply()).message == pong(3)
 
 
+@spoken
+async def test_what_is_sent_while_a_request_is_answered_waits_in_the_kernel_and_is_answered_after_it():
+    """[http.read-ahead] A client that only sends costs 64 KiB and what one read brings; nothing is lost."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def wait() -> str:
+        await gate.wait()
+        return "waited"
+
+    session = (await Client(mcp).connect()).headers
+    many, pings = 2000, post(session, ping(2))
+    async with mcp.serving() as url, Wire(url) as wire:
+        sending = asyncio.create_task(wire.send(post(session, call(1, "wait")) + pings * many))
+        await eventually(lambda: mcp.connections and not next(iter(mcp.connections)).transport.is_reading())
+        (connection,) = mcp.connections
+        assert 65536 < len(connection.reader.buffer) <= 65536 + 262144
+        gate.set()
+        assert (await wire.reply()).message == text_result(1, "waited")
+        for _ in range(many):
+            assert (await wire.reply()).message == pong(2)
+        await sending
+
+
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 @spoken
 async def test_request_may_come_byte_by_byte(version):

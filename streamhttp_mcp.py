@@ -168,6 +168,7 @@ KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE"
 FIELD_LINE = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value OWS
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
+QUOTABLE = re.compile(r'[!#-\[\]-~]+')  # visible ASCII that a quoted-string holds as it is
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]+)(:[0-9]{0,5})?", re.ASCII)  # uri-host [":" port]
 # Fields that a request has once. Anything else that comes twice is one list, joined by commas.
 SINGLE_FIELDS = frozenset(
@@ -1779,7 +1780,7 @@ class Catalog:
         self, function: Callable[..., Any], name: str | None = None, *, title: str | None = None,
         description: str | None = None, annotations: Message | None = None, icons: list[Message] | None = None,
         meta: Message | None = None, input_schema: Schema | None = None, output_schema: Schema | None = None,
-        scopes: Iterable[str] = (),
+        scopes: str | Iterable[str] = (),
     ) -> None:  # fmt: skip
         """Register a tool. [tool.definition] A schema that is given is shown unchanged and enforced.
 
@@ -1807,7 +1808,7 @@ class Catalog:
                             inputSchema=handler.form.schema if input_schema is None else input_schema,
                             outputSchema=output_schema, annotations=annotations, icons=icons, _meta=meta)  # fmt: skip
         headers = mirrored_headers(definition["inputSchema"])
-        self.tools[name] = Tool(handler, definition, input_schema is None, wraps, headers, frozenset(scopes))
+        self.tools[name] = Tool(handler, definition, input_schema is None, wraps, headers, read_scopes(scopes))
         self.notify_tools_changed()
 
     def add_resource(
@@ -1880,6 +1881,15 @@ def check_cache(cache: Cache) -> Cache:
     if type(cache[0]) is not int or cache[0] < 0 or cache[1] not in ("public", "private"):
         raise ValueError(f"cache {cache!r}: expected milliseconds and 'public' or 'private'")
     return cache
+
+
+def read_scopes(scopes: str | Iterable[str]) -> frozenset[str]:
+    """[auth.scope-form] Take scopes as OAuth writes them, or one by one: 'read write' -> {'read', 'write'}. ValueError."""
+    names = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
+    for name in names:
+        if not QUOTABLE.fullmatch(name):
+            raise ValueError(f"scope {name!r}: expected visible ASCII characters other than \" and \\")
+    return names
 
 
 def decorator(add: Callable[[Callable[..., Any]], None]) -> Callable[[Function], Function]:
@@ -2731,15 +2741,16 @@ class Auth:
 
     # Token -> its principal, or (principal, scopes), or None for a token that is no good. Whose it is, not which it is:
     # a client that refreshes its token keeps its session. It must have been issued for this very server (its audience),
-    # and a scope that implies others is to be given with them.
-    verify: Callable[[str], Awaitable[str | tuple[str, Iterable[str]] | None]]
-    scopes: Sequence[str] = ()  # without which nobody enters
+    # and a scope that implies others is to be given with them. Scopes are 'a b', as in a token, or ['a', 'b'].
+    verify: Callable[[str], Awaitable[str | tuple[str, str | Iterable[str]] | None]]
+    scopes: str | Iterable[str] = ()  # without which nobody enters
     resource: str = ""  # the endpoint's URL as clients write it
     authorization_servers: Sequence[str] = ()  # URLs of who issues the tokens; clients find them by themselves
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "scopes", read_scopes(self.scopes))
         for url in (*self.authorization_servers, *filter(None, [self.resource])):
-            if not ABSOLUTE_FORM.fullmatch(url):
+            if not ABSOLUTE_FORM.fullmatch(url) or not QUOTABLE.fullmatch(url):
                 raise ValueError(f"expected an absolute http or https URL without a fragment, got {url!r}")
         if self.authorization_servers and not self.resource:
             raise ValueError("authorization_servers need a resource: the endpoint's URL as its clients write it")
@@ -2753,7 +2764,7 @@ class Auth:
 
     def challenge(self, status: int, message: str, error: str | None = None, scopes: Iterable[str] = ()) -> HTTPError:
         """[auth.challenge] A refusal that tells the client where a token is to be had, and for which scopes."""
-        told = present(error=error, error_description=error and message, scope=" ".join([*self.scopes, *scopes]) or None,
+        told = present(error=error, error_description=error and message, scope=" ".join(sorted({*self.scopes, *scopes})) or None,
                        resource_metadata=self.metadata_url if self.authorization_servers else None)  # fmt: skip
         parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **told}.items())
         return HTTPError(status, message, ("WWW-Authenticate", f"Bearer {parameters}"))
@@ -2778,10 +2789,12 @@ async def check_authorization(auth: Auth, request: Request) -> None:
     if not re.fullmatch(r"[!-~]+", token):  # [auth.malformed-400]
         raise auth.challenge(400, "expected 'Authorization: Bearer <token>'", "invalid_request")
     granted = await auth.verify(token)
-    if granted is None:  # [auth.invalid-401]
+    principal, scopes = granted if isinstance(granted, tuple) else (granted, ())
+    if not principal:  # [auth.invalid-401] None; and where an identity is missing, as in (None, []) or '', nobody enters
         raise auth.challenge(401, "the token is not valid here, or no longer", "invalid_token")
-    request.principal, scopes = granted if isinstance(granted, tuple) else (granted, ())
-    request.scopes = frozenset(scopes)
+    if not isinstance(principal, str):  # [auth.principal-form] True and 1 are equal, and a list is not what was meant
+        raise TypeError(f"verify must return a str, (str, scopes) or None, not {type(principal).__name__}")
+    request.principal, request.scopes = principal, read_scopes(scopes)
     if not request.scopes.issuperset(auth.scopes):  # [auth.insufficient-403]
         raise auth.challenge(403, "the token lacks a scope that is needed here", "insufficient_scope")
 

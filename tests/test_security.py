@@ -269,6 +269,8 @@ async def test_without_an_authorization_server_there_are_no_metadata(auth):
         {"authorization_servers": ["id.example.com"], "resource": OURS},
         {"resource": "mcp.example.com"},
         {"resource": f"{OURS}#top"},
+        {"resource": f'{OURS}"'},
+        {"resource": f"{OURS}\r\nX: y"},
         {"resource": "/mcp"},
     ],
 )
@@ -288,6 +290,51 @@ async def test_verifier_that_fails_lets_nobody_in_and_tells_nothing(caplog):
     client.headers |= {"authorization": "Bearer x", "mcp-protocol-version": "2025-11-25"}
     assert whole(await client.request("ping")) == refused(500, "Internal error", code=-32603)
     assert "10.0.0.9" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("granted", "answer"),
+    [
+        ("ada", ("ada", [])),
+        (("ada", ["read", "write"]), ("ada", ["read", "write"])),
+        (("ada", "read write"), ("ada", ["read", "write"])),  # the claim `scope` of a token, as it is
+        (("ada", ""), ("ada", [])),
+        (False, 401),
+        ("", 401),
+        ((None, ["read"]), 401),  # payload.get("sub"), and there was none
+        (("", []), 401),
+        (True, 500),
+        (7, 500),
+        (["ada", ["read"]], 500),
+        ({"sub": "ada"}, 500),
+        (("ada", ["read"], "more"), 500),
+        (("ada", None), 500),
+        (("ada", ["read write"]), 500),
+    ],
+)
+@spoken
+async def test_verifier_that_says_something_odd_lets_nobody_in(granted, answer):
+    """[auth.principal-form] [auth.invalid-401] [auth.scope-form] Two strangers must not become one principal."""
+
+    async def odd(token: str):
+        return granted
+
+    client = Client(MCPServer("test", auth=odd))
+    reply = await client.http("GET", authorization="Bearer x")
+    if isinstance(answer, tuple):
+        assert reply.status == 400  # Mcp-Session-Id is missing
+        assert (reply.request.principal, sorted(reply.request.scopes)) == answer
+    else:
+        assert (reply.status, reply.request.principal) == (answer, None)
+
+
+@pytest.mark.parametrize("scopes", ['say "hi"', ["two words"], "back\\slash", ["line\r\nx"], "caf\xe9", [""]])
+def test_scope_that_no_challenge_can_carry_is_refused_at_once(scopes):
+    """[auth.scope-form] Also for a tool."""
+    with pytest.raises(ValueError, match="visible ASCII"):
+        Auth(verify, scopes=scopes)
+    with pytest.raises(ValueError, match="visible ASCII"):
+        MCPServer("test").tool(scopes=scopes)(verify)
 
 
 @spoken

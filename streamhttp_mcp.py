@@ -122,6 +122,7 @@ class Limits:
     retry_seconds: float = 1  # how long a client waits before it reconnects
     # The server's own patience.
     all_calls: int = 5_000  # running at once in all sessions and outside of them; beyond: 503 with Retry-After
+    verify_seconds: float = 10  # to judge a token; beyond: 503
     ask_seconds: float = 300  # a question to the client that is not answered fails
     state_seconds: float = 3600  # for so long the stateless era takes answers to a question
     grace_seconds: float = 5  # running calls may finish for so long at shutdown
@@ -203,7 +204,7 @@ class Request:
     principal: str | None = None
     scopes: frozenset[str] = frozenset()
     # Told, before the reply is complete, that the client has gone, and that it perhaps has: it sends no more.
-    on_disconnect: Callable[[str], None] | None = None
+    on_disconnect: Callable[[str], object] | None = None
     on_half_close: Callable[[], None] | None = None
 
     @property
@@ -2781,14 +2782,24 @@ def fixed_token(token: str) -> Auth:
     return Auth(verify)
 
 
-async def check_authorization(auth: Auth, request: Request) -> None:
+async def check_authorization(server: MCPServer, auth: Auth, request: Request) -> None:
     """[auth.every-request] Find out whose token a request carries, and note that in the request. HTTPError."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":  # [auth.missing-401] also by another scheme, which means nothing here
         raise auth.challenge(401, "a token is needed: send the header field 'Authorization: Bearer <token>'")
     if not re.fullmatch(r"[!-~]+", token):  # [auth.malformed-400]
         raise auth.challenge(400, "expected 'Authorization: Bearer <token>'", "invalid_request")
-    granted = await auth.verify(token)
+    task = asyncio.current_task()
+    assert task
+    request.on_disconnect = task.cancel  # [auth.judged-for-somebody] or a call would begin that nobody can end any more
+    try:  # [limits.verify]
+        async with asyncio.timeout(server.limits.verify_seconds):
+            granted = await auth.verify(token)
+    except TimeoutError:
+        log.warning("a token could not be judged in time", exc_info=True)
+        raise HTTPError(503, "the token could not be judged in time: try again later", ("Retry-After", "1")) from None
+    finally:
+        request.on_disconnect = None
     principal, scopes = granted if isinstance(granted, tuple) else (granted, ())
     if not principal:  # [auth.invalid-401] None; and where an identity is missing, as in (None, []) or '', nobody enters
         raise auth.challenge(401, "the token is not valid here, or no longer", "invalid_token")
@@ -3202,7 +3213,7 @@ class MCPServer(Catalog):
                 raise HTTPError(status, f"method {request.method[:20]} {problem}", route.allow)
             # [auth.all-connections] But a preflight, which browsers send without a token.
             if self.auth and route.guarded and request.method != "OPTIONS":
-                await check_authorization(self.auth, request)
+                await check_authorization(self, self.auth, request)
             reply = await route.verbs[request.method](self, request)
         except HTTPError as error:
             reply = refuse(request, error)

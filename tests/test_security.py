@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from inmemory import Answer, Client, StatelessClient, library, spoken
 from test_endpoint import refused, whole
-from wire import Wire, call, head, post, text_result
+from wire import ACCEPT_BOTH, Wire, call, eventually, head, post, text_result
 
-from streamhttp_mcp import Auth, Context, ElicitResult, MCPServer, Reply, Request, main
+from streamhttp_mcp import Auth, Context, ElicitResult, Limits, MCPServer, Reply, Request, main
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")  # key and certificate of localhost and 127.0.0.1, for tests only
 TOKENS = {  # token -> whose it is, and what it allows
@@ -335,6 +335,44 @@ def test_scope_that_no_challenge_can_carry_is_refused_at_once(scopes):
         Auth(verify, scopes=scopes)
     with pytest.raises(ValueError, match="visible ASCII"):
         MCPServer("test").tool(scopes=scopes)(verify)
+
+
+@spoken
+async def test_token_that_is_not_judged_in_time_gets_503(caplog):
+    """[limits.verify] Whoever judges it is down; the log says so."""
+
+    async def hangs(token: str) -> str:
+        await asyncio.Event().wait()
+
+    client = Client(MCPServer("test", auth=hangs, limits=Limits(verify_seconds=0.01)))
+    reply = await client.http("GET", authorization="Bearer x")
+    assert reply.status == 503 and reply.headers["retry-after"] == "1"
+    assert "could not be judged in time" in caplog.text
+
+
+@spoken
+async def test_client_that_leaves_while_its_token_is_judged_ends_that():
+    """[auth.judged-for-somebody] What it asked for, here to listen for ever, would have nobody left to end it."""
+    judging, left = asyncio.Event(), asyncio.Event()
+
+    async def slow(token: str) -> str:
+        judging.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    mcp = MCPServer("test", auth=slow)
+    fields = {"authorization": "Bearer x", "mcp-protocol-version": "2026-07-28", "mcp-method": "subscriptions/listen"}
+    meta = StatelessClient(mcp).meta
+    listen = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen"}
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(post(ACCEPT_BOTH | fields, listen | {"params": {"_meta": meta, "notifications": {}}}))
+        await judging.wait()
+        wire.reset()
+        await left.wait()
+        await eventually(lambda: not mcp.connections)
+        assert not mcp.calls and not mcp.listeners
 
 
 @spoken

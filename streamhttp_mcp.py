@@ -2710,7 +2710,7 @@ class Route:
 
     template: tuple[str, ...]  # as `parse_template` makes it
     verbs: dict[str, Verb]  # by HTTP method
-    guarded: bool  # whether `auth` decides who may enter
+    guarded: frozenset[str]  # the methods for which `auth` decides who may enter
 
     @property
     def allow(self) -> tuple[str, str]:
@@ -3165,12 +3165,13 @@ class MCPServer(Catalog):
         if not keys or not all(keys):
             raise ValueError("secret must not be empty: anybody could seal with it")
         self.sessions = Sessions(limits, session_timeout, clock)
-        self.routes: dict[str, Route] = {"*": Route(("*",), {"OPTIONS": handle_options}, False)}  # [http.options-all]
+        self.routes: dict[str, Route] = {"*": Route(("*",), {"OPTIONS": handle_options}, frozenset())}  # [http.options-all]
         self.route("GET", "/health", handle_health)
         if self.auth and self.auth.authorization_servers:
             for where in {"", self.path, urlsplit(self.auth.resource).path}:
                 self.route("GET", PROTECTED_RESOURCE + where, handle_metadata)
-        self.routes[self.path.removesuffix("/")] = Route((self.path,), VERBS, True)
+        # [auth.all-connections] But a preflight, which browsers send without a token.
+        self.routes[self.path.removesuffix("/")] = Route((self.path,), VERBS, frozenset(VERBS) - {"OPTIONS"})
         self.connections: set[Connection] = set()
         self.calls: set[Context] = set()  # in flight
         self.listeners: dict[Context, Message] = {}  # calls of subscriptions/listen -> what each wants to hear of
@@ -3188,11 +3189,14 @@ class MCPServer(Catalog):
         """Serve something beside MCP: `mcp.route("GET", "/", page)`, where `async def page(server, request) -> Reply`.
 
         A path may have variables, '/files/{name}', which come in `request.variables`. `Host` and `Origin` are checked
-        for all; what is `guarded` asks for a token, too, where there is `auth`. ValueError for a bad path.
+        for all; what is `guarded` asks for a token, too, where there is `auth`. ValueError for a bad path, or MCP's own.
         """
-        path = path.removesuffix("/")
-        route = self.routes.setdefault(path, Route(parse_template(path), {}, guarded))
-        route.verbs |= {method: function} | ({"HEAD": function} if method == "GET" else {}) | {"OPTIONS": handle_options}
+        path, methods = path.removesuffix("/"), ["GET", "HEAD"] if method == "GET" else [method]
+        route = self.routes.setdefault(path, Route(parse_template(path), {}, frozenset()))
+        if route.verbs is VERBS:
+            raise ValueError(f"{self.path} is the MCP endpoint: put {method} somewhere else")
+        route.verbs |= dict.fromkeys(methods, function) | {"OPTIONS": handle_options}
+        route.guarded = route.guarded.difference(methods).union(methods if guarded else ())  # [route.guarded]
 
     # The server as a function.
 
@@ -3211,8 +3215,7 @@ class MCPServer(Catalog):
             if request.method not in route.verbs:  # [http.405-allow] [http.method-501]
                 status, problem = (405, "is not for this path") if request.method in KNOWN_METHODS else (501, "is unknown")
                 raise HTTPError(status, f"method {request.method[:20]} {problem}", route.allow)
-            # [auth.all-connections] But a preflight, which browsers send without a token.
-            if self.auth and route.guarded and request.method != "OPTIONS":
+            if self.auth and request.method in route.guarded:
                 await check_authorization(self, self.auth, request)
             reply = await route.verbs[request.method](self, request)
         except HTTPError as error:

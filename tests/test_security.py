@@ -12,7 +12,7 @@ from inmemory import Answer, Client, StatelessClient, library, spoken
 from test_endpoint import refused, whole
 from wire import ACCEPT_BOTH, Wire, call, eventually, head, post, text_result
 
-from streamhttp_mcp import Auth, Context, ElicitResult, Limits, MCPServer, Reply, Request, main
+from streamhttp_mcp import VERBS, Auth, Context, ElicitResult, Limits, MCPServer, Reply, Request, main
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")  # key and certificate of localhost and 127.0.0.1, for tests only
 TOKENS = {  # token -> whose it is, and what it allows
@@ -445,6 +445,38 @@ async def test_route_serves_something_else_behind_the_same_gate():
     assert (await client.http("GET", target="/open/a/b")).status == 404
     answer = await client.http("POST", target="/open/a")
     assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+@spoken
+async def test_each_method_of_a_path_is_guarded_or_not():
+    """[route.guarded] A GET that is open to all does not open the POST beside it, in whatever order they come."""
+    mcp = MCPServer("test", auth="s3cret")
+
+    async def done(server: MCPServer, request: Request) -> Reply:
+        return Reply(200)
+
+    mcp.route("GET", "/notes", done)
+    mcp.route("POST", "/notes", done, guarded=True)
+    mcp.route("DELETE", "/other", done, guarded=True)
+    mcp.route("GET", "/other", done)
+    mcp.route("GET", "/health", done, guarded=True)  # in the place of ours
+    client = Client(mcp)
+    asked = [("GET", "/notes"), ("HEAD", "/notes"), ("POST", "/notes"), ("OPTIONS", "/notes"), ("DELETE", "/other"),
+             ("GET", "/other"), ("GET", "/health"), ("HEAD", "/health")]  # fmt: skip
+    found = [(await client.http(method, target=target)).status for method, target in asked]
+    assert found == [200, 200, 401, 204, 401, 200, 401, 401]
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+def test_endpoint_cannot_be_taken_over_by_a_route(path):
+    """[route.guarded] Nor that of another server in the same process."""
+
+    async def done(server: MCPServer, request: Request) -> Reply:
+        return Reply(200)
+
+    with pytest.raises(ValueError, match="is the MCP endpoint"):
+        MCPServer("test").route("GET", path, done)
+    assert VERBS["GET"] is not done and list(VERBS) == ["POST", "GET", "DELETE", "OPTIONS"]
 
 
 def whole_text(answer: Answer) -> tuple[int, str]:

@@ -2764,7 +2764,10 @@ class Auth:
         return f"{scheme}://{authority}{PROTECTED_RESOURCE}{slash}{path}".removesuffix("/")
 
     def challenge(self, status: int, message: str, error: str | None = None, scopes: Iterable[str] = ()) -> HTTPError:
-        """[auth.challenge] A refusal that tells the client where a token is to be had, and for which scopes."""
+        """[auth.challenge] A refusal that tells the client where a token is to be had, and for which scopes.
+
+        [auth.scopes-consistent] Those of the server, and those that the call needs beside them, sorted.
+        """
         told = present(error=error, error_description=error and message, scope=" ".join(sorted({*self.scopes, *scopes})) or None,
                        resource_metadata=self.metadata_url if self.authorization_servers else None)  # fmt: skip
         parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **told}.items())
@@ -2812,12 +2815,17 @@ async def check_authorization(server: MCPServer, auth: Auth, request: Request) -
 
 def check_tool_scopes(server: MCPServer, auth: Auth, request: Request, message: Any) -> None:
     """[auth.tool-scopes] A tool may want more of a token than the server does, and says so before anything runs."""
+    needed: set[str] = set()
     for call in message if isinstance(message, list) else [message]:
         params = call.get("params") if isinstance(call, dict) and call.get("method") == "tools/call" else None
         name = params.get("name") if isinstance(params, dict) else None
         tool = server.tools.get(name) if isinstance(name, str) else None
-        if tool and not request.scopes >= tool.scopes:
-            raise auth.challenge(403, f"the token lacks a scope that {name} needs", "insufficient_scope", tool.scopes)
+        needed |= tool.scopes if tool else set()  # all at once: a user is asked once for the whole of a batch
+    if missing := needed - request.scopes:
+        # [auth.scopes-kept] With what it may already do here: many clients give up for the new token what the old one had.
+        kept = {scope for tool in server.tools.values() for scope in tool.scopes & request.scopes}
+        lacking = f"the token lacks what this call needs: {' '.join(sorted(missing))}"
+        raise auth.challenge(403, lacking, "insufficient_scope", needed | kept)
 
 
 async def handle_metadata(server: MCPServer, request: Request) -> Reply:

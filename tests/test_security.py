@@ -163,7 +163,7 @@ async def test_tool_that_needs_more_of_a_token_says_so_before_it_runs(kind):
     answer = await ada.request("tools/call", {"name": "save"})
     assert answer.status == 403 and answer.headers["www-authenticate"] == (
         'Bearer realm="mcp", error="insufficient_scope", '
-        f'error_description="the token lacks a scope that save needs", scope="read write", {METADATA}'
+        f'error_description="the token lacks what this call needs: write", scope="read write", {METADATA}'
     )
     assert (await bob.call("save")).result["content"] == [{"type": "text", "text": "saved"}]
     assert (await ada.call("who")).result["content"] == [{"type": "text", "text": "ada read"}]
@@ -178,6 +178,24 @@ async def test_scope_of_a_tool_is_needed_within_a_batch_too():
     await ada.connect("2025-03-26")
     assert (await ada.post([call(1, "who"), call(2, "save")])).status == 403
     assert (await ada.post([call(1, "who")])).status == 200
+
+
+@spoken
+async def test_token_that_grows_for_one_tool_does_not_shrink_for_another():
+    """[auth.scopes-kept] [auth.scopes-consistent] [auth.tool-scopes] What the server has no use for is left out, as is what other tools need."""
+
+    async def judge(token: str):
+        return "ada", ["read", "notes:send", "offline_access"]
+
+    mcp = MCPServer("test", auth=Auth(judge, scopes=["read"]))
+    for name, scopes in {"send": "notes:send", "save": "notes:write read", "drop": "notes:drop", "empty": "notes:all"}.items():
+        mcp.tool(name, scopes=scopes)(lambda: None)
+    ada = Client(mcp)
+    ada.headers["authorization"] = "Bearer x"
+    await ada.connect("2025-03-26")
+    challenge = (await ada.post([call(1, "save"), call(2, "drop")])).headers["www-authenticate"]
+    assert 'needs: notes:drop notes:write", scope="notes:drop notes:send notes:write read"' in challenge
+    assert (await ada.call("send")).status == 200
 
 
 @pytest.mark.parametrize("params", [None, [], "save", {"name": ["save"]}, {"name": None}, {}])

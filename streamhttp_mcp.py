@@ -195,7 +195,7 @@ class Request:
 
     method: str  # 'POST'
     target: str  # '/mcp?x=1'
-    headers: dict[str, str] = field(default_factory=dict)  # lower-case name -> value
+    headers: dict[str, str] = field(default_factory=dict, repr=False)  # lower-case name -> value; here is the token
     body: bytes = b""
     minor_version: int = 1  # of HTTP/1.x
     # What the gate finds out: the path's route, as it was registered, and its variables; who sent it, with what rights.
@@ -2545,7 +2545,7 @@ def input_required(ctx: Context, required: InputRequired) -> Message:
 
 
 def call_digest(ctx: Context) -> str:
-    """[mrtr.state-bound] What a state belongs to: this call, of this principal, and no other."""
+    """[mrtr.state-bound] [auth.handle-no-login] What a state belongs to: this call, of this principal, and no other."""
     params, method = ctx.message.get("params", {}), ctx.message["method"]
     call = [method, params.get(NAMED_BY.get(method, "")), params.get("arguments", {}), ctx.principal]
     return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()
@@ -2760,11 +2760,11 @@ class Auth:
     def metadata_url(self) -> str:
         """[auth.well-known] 'https://a.example/mcp' -> 'https://a.example/.well-known/oauth-protected-resource/mcp'"""
         scheme, _, rest = self.resource.partition("://")
-        authority, slash, path = rest.partition("/")
-        return f"{scheme}://{authority}{PROTECTED_RESOURCE}{slash}{path}".removesuffix("/")
+        authority, slash, path = rest.partition("/")  # [auth.resource-identical] a slash alone is no path
+        return f"{scheme}://{authority}{PROTECTED_RESOURCE}{slash if path else ''}{path}"
 
     def challenge(self, status: int, message: str, error: str | None = None, scopes: Iterable[str] = ()) -> HTTPError:
-        """[auth.challenge] A refusal that tells the client where a token is to be had, and for which scopes.
+        """[auth.challenge] [auth.challenge-scopes] A refusal that tells where a token is to be had, and for which scopes.
 
         [auth.scopes-consistent] Those of the server, and those that the call needs beside them, sorted.
         """
@@ -2788,7 +2788,8 @@ def fixed_token(token: str) -> Auth:
 async def check_authorization(server: MCPServer, auth: Auth, request: Request) -> None:
     """[auth.every-request] Find out whose token a request carries, and note that in the request. HTTPError."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":  # [auth.missing-401] also by another scheme, which means nothing here
+    token = token.lstrip(" ")  # [auth.credentials]
+    if scheme.lower() != "bearer":  # [auth.missing-401] [auth.no-error-without-token] nor do other schemes mean anything
         raise auth.challenge(401, "a token is needed: send the header field 'Authorization: Bearer <token>'")
     if not re.fullmatch(r"[!-~]+", token):  # [auth.malformed-400]
         raise auth.challenge(400, "expected 'Authorization: Bearer <token>'", "invalid_request")
@@ -2808,7 +2809,7 @@ async def check_authorization(server: MCPServer, auth: Auth, request: Request) -
         raise auth.challenge(401, "the token is not valid here, or no longer", "invalid_token")
     if not isinstance(principal, str):  # [auth.principal-form] True and 1 are equal, and a list is not what was meant
         raise TypeError(f"verify must return a str, (str, scopes) or None, not {type(principal).__name__}")
-    request.principal, request.scopes = principal, read_scopes(scopes)
+    request.principal, request.scopes = principal, read_scopes(scopes)  # [auth.no-token-kept] whose it is, not which
     if not request.scopes.issuperset(auth.scopes):  # [auth.insufficient-403]
         raise auth.challenge(403, "the token lacks a scope that is needed here", "insufficient_scope")
 
@@ -2831,7 +2832,7 @@ def check_tool_scopes(server: MCPServer, auth: Auth, request: Request, message: 
 async def handle_metadata(server: MCPServer, request: Request) -> Reply:
     """[auth.metadata] Where tokens come from (RFC 9728), for a client that has none yet."""
     assert server.auth
-    scopes = sorted({*server.auth.scopes, *(scope for tool in server.tools.values() for scope in tool.scopes)})
+    scopes = sorted(server.auth.scopes)  # [auth.scopes-minimal] A tool that wants more says so when it is called.
     document = {"resource": server.auth.resource, "authorization_servers": list(server.auth.authorization_servers),
                 "bearer_methods_supported": ["header"], "resource_name": server.info.get("title", server.info["name"]),
                 **present(scopes_supported=scopes or None)}  # fmt: skip
@@ -3223,7 +3224,7 @@ class MCPServer(Catalog):
             if request.method not in route.verbs:  # [http.405-allow] [http.method-501]
                 status, problem = (405, "is not for this path") if request.method in KNOWN_METHODS else (501, "is unknown")
                 raise HTTPError(status, f"method {request.method[:20]} {problem}", route.allow)
-            if self.auth and request.method in route.guarded:
+            if self.auth and request.method in route.guarded:  # [auth.before-processing]
                 await check_authorization(self, self.auth, request)
             reply = await route.verbs[request.method](self, request)
         except HTTPError as error:

@@ -87,6 +87,8 @@ MALFORMED = refused(
     [
         ("Bearer s3cret", 200),
         ("bearer s3cret", 200),  # a scheme has no case
+        ("Bearer  s3cret", 200),  # one space or more
+        ("Bearer\ts3cret", NEEDED),  # and nothing else: who reads it otherwise reads another token
         (None, NEEDED),
         ("", NEEDED),
         ("Basic czNjcmV0", NEEDED),
@@ -97,7 +99,7 @@ MALFORMED = refused(
         ("Bearer null", WRONG),
         ("Bearer", MALFORMED),
         ("Bearer ", MALFORMED),
-        ("Bearer  s3cret", MALFORMED),
+        ("Bearer s3cret x", MALFORMED),
         ("Bearer s3cret, Bearer x", MALFORMED),
         ("Bearer s3cr\xe9t", MALFORMED),
     ],
@@ -107,7 +109,7 @@ MALFORMED = refused(
 async def test_without_the_token_nobody_enters(method, authorization, answer):
     """[auth.all-connections] [auth.every-request] [auth.missing-401] [auth.invalid-401] [auth.malformed-400]
 
-    [auth.constant-time] On every method, within a session that was opened with the token, too.
+    [auth.credentials] [auth.no-error-without-token] [auth.constant-time] On every method, within a session that was opened with the token, too.
     """
     client = await enter(MCPServer("test", auth="s3cret"), "s3cret")
     reply = await client.http(method, b'{"jsonrpc":"2.0","id":1,"method":"ping"}', authorization=authorization)
@@ -146,7 +148,7 @@ def test_token_that_no_header_can_carry_is_refused_at_once(token):
 )
 @spoken
 async def test_challenge_says_where_a_token_is_to_be_had_and_for_which_scopes(token, status, error):
-    """[auth.challenge] [auth.insufficient-403] In both eras, and before anything is looked at."""
+    """[auth.challenge] [auth.challenge-scopes] [auth.insufficient-403] [auth.before-processing] In both eras, and before anything is looked at."""
     parameters = f'realm="mcp", {error}scope="read", {METADATA}'
     for kind in (Client, StatelessClient):
         client = kind(guarded())
@@ -221,11 +223,13 @@ async def test_session_belongs_to_its_principal_and_outlives_a_token():
     ada.headers["authorization"] = "Bearer ada-2"
     assert (await ada.request("ping")).result == {}
     assert (await ada.get(f"{stream.name}-0")).status == 200
+    answer = await ada.request("ping")
+    assert not any("ada-" in repr(kept) for kept in (ada.session, answer.request))  # [auth.no-token-kept]
 
 
 @spoken
 async def test_state_of_a_question_belongs_to_its_principal():
-    """[mrtr.state-bound] What ada was asked, bob cannot answer; ada can, with another token."""
+    """[mrtr.state-bound] [auth.handle-no-login] What ada was asked, bob cannot answer; ada can, with another token."""
     mcp = guarded()
     ada, bob = [await enter(mcp, token, StatelessClient, elicitation={}) for token in ("ada-1", "bob-1")]
     asked = await ada.call("colour")
@@ -241,12 +245,17 @@ async def test_state_of_a_question_belongs_to_its_principal():
     [
         ("/mcp", "https://mcp.example.com/mcp", ["", "/mcp", "/mcp/"]),
         ("/mcp", "https://example.com/public/mcp", ["", "/mcp", "/public/mcp"]),  # a proxy takes /public away
+        ("/mcp", "https://mcp.example.com/mcp/", ["", "/mcp", "/mcp/"]),
         ("/", "https://mcp.example.com", [""]),
+        ("/", "https://mcp.example.com/", [""]),
     ],
 )
 @spoken
 async def test_metadata_say_where_tokens_come_from(path, resource, found):
-    """[auth.metadata] [auth.well-known] For who has no token yet, at the endpoint's path and at the root."""
+    """[auth.metadata] [auth.well-known] For who has no token yet, at the endpoint's path and at the root.
+
+    [auth.scopes-minimal] [auth.resource-identical] What a single tool needs is not among the scopes to begin with.
+    """
     auth = Auth(verify, scopes=["read"], resource=resource, authorization_servers=[IDENTITY])
     mcp = MCPServer("test", title="Notes", path=path, auth=auth)
 
@@ -262,12 +271,13 @@ async def test_metadata_say_where_tokens_come_from(path, resource, found):
             "authorization_servers": [IDENTITY],
             "bearer_methods_supported": ["header"],
             "resource_name": "Notes",
-            "scopes_supported": ["read", "write"],
+            "scopes_supported": ["read"],
         }
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["access-control-allow-origin"] == "http://localhost"
     named = (await client.http("POST", target=path)).headers["www-authenticate"].split('resource_metadata="')[1].rstrip('"')
-    assert named == resource.replace(".com", ".com/.well-known/oauth-protected-resource", 1)
+    inserted = resource.replace(".com", ".com/.well-known/oauth-protected-resource", 1)
+    assert named == (inserted if path == "/mcp" else inserted.removesuffix("/"))
 
 
 @pytest.mark.parametrize("auth", [None, "s3cret", verify, Auth(verify, scopes=["read"])])
@@ -522,7 +532,7 @@ async def test_options_asks_about_the_server_as_a_whole():
 
 @spoken
 async def test_each_request_is_a_line_in_the_log_without_what_is_secret(caplog):
-    """[log.access] [log.no-credentials] A stream is a line when it has ended; the query is left out."""
+    """[log.access] [log.no-credentials] [auth.no-token-kept] A stream is a line when it has ended; the query is left out."""
     mcp = guarded()
 
     async def page(server: MCPServer, request: Request) -> Reply:

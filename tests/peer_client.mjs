@@ -8,7 +8,7 @@
 import { createRequire } from 'node:module'
 
 const require = createRequire(`${process.env.MCP_PEER_TS}/`)
-const { Client, StreamableHTTPClientTransport } = require('@modelcontextprotocol/client')
+const { Client, StreamableHTTPClientTransport, UnauthorizedError } = require('@modelcontextprotocol/client')
 const [way, url, conversation] = process.argv.slice(2)
 const LOG_LEVEL = 'io.modelcontextprotocol/logLevel'
 
@@ -16,7 +16,7 @@ const LOG_LEVEL = 'io.modelcontextprotocol/logLevel'
 
 const connected = [] // to be closed
 
-async function connect({ on = {}, onLog, onTools } = {}) {
+async function connect({ on = {}, onLog, onTools, transport = {} } = {}) {
     const capabilities = Object.fromEntries(Object.keys(on).map((method) => [method.split('/')[0], {}]))
     const client = new Client(
         { name: 'peer', version: '1.0.0' },
@@ -25,7 +25,7 @@ async function connect({ on = {}, onLog, onTools } = {}) {
     for (const [method, answer] of Object.entries(on)) client.setRequestHandler(method, ({ params }) => answer(params))
     if (onLog) client.setNotificationHandler('notifications/message', ({ params }) => onLog(params))
     if (onTools) client.setNotificationHandler('notifications/tools/list_changed', onTools)
-    await client.connect(new StreamableHTTPClientTransport(new URL(url)))
+    await client.connect(new StreamableHTTPClientTransport(new URL(url), transport))
     connected.push(client)
     return client
 }
@@ -149,6 +149,49 @@ const conversations = {
         const slow = numbers.map((n) => text(client, 'slow', { seconds: 0.2 - n / 100, text: `slow ${n}` }))
         const echo = numbers.map((n) => text(client, 'echo', { text: `echo ${n}` }))
         return Promise.all([...slow, ...echo])
+    },
+
+    async with_token() {
+        const headers = { Authorization: 'Bearer s3cret' }
+        return text(await connect({ transport: { requestInit: { headers } } }), 'who')
+    },
+
+    async without_token() {
+        return connect().then(() => null, (error) => `${error.message} ${error.data?.status ?? ''}`)
+    },
+
+    // The provider only starts what the user's browser has to do; who calls it comes back with the code, and tries again.
+    async authorize() {
+        const kept = {}
+        let transport, location
+        const authProvider = {
+            redirectUrl: 'http://127.0.0.1:1/callback',
+            clientMetadata: { client_name: 'peer', redirect_uris: ['http://127.0.0.1:1/callback'] },
+            clientInformation: () => kept.client,
+            saveClientInformation: (client) => (kept.client = client),
+            tokens: () => kept.tokens,
+            saveTokens: (tokens) => (kept.tokens = tokens),
+            codeVerifier: () => kept.verifier,
+            saveCodeVerifier: (verifier) => (kept.verifier = verifier),
+            redirectToAuthorization: async (where) => {
+                location = new URL((await fetch(where, { redirect: 'manual' })).headers.get('location'))
+            }
+        }
+        const authorized = async (act) => {
+            try {
+                return await act()
+            } catch (error) {
+                if (!(error instanceof UnauthorizedError)) throw error
+                transport ??= new StreamableHTTPClientTransport(new URL(url), { authProvider })
+                await transport.finishAuth(location.searchParams)
+                return act()
+            }
+        }
+        const client = await authorized(() => connect({ transport: { authProvider } }))
+        transport = client.transport
+        const seen = []
+        for (const tool of ['who', 'save', 'who']) seen.push(await authorized(() => text(client, tool)))
+        return seen
     },
 
     async cancel() {

@@ -13,11 +13,14 @@ import sys
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from mcp import ClientSession, types
+from mcp.client import auth
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared import exceptions
 from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.shared.auth import OAuthClientMetadata
 
 V1 = version("mcp").startswith("1.")
 RPC_ERROR = getattr(exceptions, "McpError" if V1 else "MCPError")
@@ -66,20 +69,20 @@ def plain(model: Any) -> Any:
 
 
 @asynccontextmanager
-async def transport(url: str):
-    """Gives the streams of a connection, and the list of the responses that will come."""
+async def transport(url: str, **options: Any):
+    """Gives the streams of a connection, and the list of the responses that will come. Options: headers, auth."""
     exchanges: list[Any] = []
 
     async def note(response: Any) -> None:
         exchanges.append(response)
 
-    async with create_mcp_http_client() as http:
+    async with create_mcp_http_client(**options) as http:
         http.event_hooks = {"response": [note]}
         yield streamable_http_client(url, http_client=http), exchanges
 
 
 @asynccontextmanager
-async def session(url: str, **callbacks: Any):
+async def session(url: str, http: dict[str, Any] | None = None, **callbacks: Any):
     """Open a session of the newest session revision: in 2.x, too, `initialize()` does that."""
     notices: asyncio.Queue[Any] = asyncio.Queue()
 
@@ -88,7 +91,7 @@ async def session(url: str, **callbacks: Any):
             await notices.put(message)
 
     async with (
-        transport(url) as (connection, exchanges),
+        transport(url, **(http or {})) as (connection, exchanges),
         connection as streams,
         ClientSession(*streams[:2], message_handler=note, **callbacks) as client,
     ):
@@ -99,11 +102,12 @@ async def session(url: str, **callbacks: Any):
 
 
 @asynccontextmanager
-async def auto(url: str, **callbacks: Any):
+async def auto(url: str, http: dict[str, Any] | None = None, **callbacks: Any):
     """Connect as 2.x does by itself: it tries `server/discover`, and would fall back to a session."""
     from mcp import Client
 
-    async with transport(url) as (connection, exchanges), Client(connection, mode="auto", **callbacks) as client:
+    streams = transport(url, **(http or {}))
+    async with streams as (connection, exchanges), Client(connection, mode="auto", **callbacks) as client:
         peer = Peer(client, exchanges)
         peer.hello = {"protocolVersion": client.protocol_version, "serverInfo": plain(client.server_info)}
         yield peer
@@ -274,6 +278,64 @@ async def goodbye(connect: Any) -> Any:
         await peer.text("echo", {"text": "hi"})
     last = peer.exchanges[-1]
     return [last.request.method, last.status_code, peer.session_id]
+
+
+async def with_token(connect: Any) -> Any:
+    async with connect(http={"headers": {"Authorization": "Bearer s3cret"}}) as peer:
+        return await peer.text("who")
+
+
+async def without_token(connect: Any) -> Any:
+    """What the user of a client would be told."""
+    try:
+        async with connect():
+            return None
+    except BaseExceptionGroup as group:
+        return str(causes(group))
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    inner = getattr(error, "exceptions", ())
+    return [cause for member in inner for cause in causes(member)] if inner else [error]
+
+
+class Storage:
+    """Where the provider keeps what it got."""
+
+    def __init__(self) -> None:
+        self.tokens = self.client_info = None
+
+    async def get_tokens(self) -> Any:
+        return self.tokens
+
+    async def set_tokens(self, tokens: Any) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> Any:
+        return self.client_info
+
+    async def set_client_info(self, client_info: Any) -> None:
+        self.client_info = client_info
+
+
+async def authorize(connect: Any) -> Any:
+    """Start with nothing but the server's URL: the provider finds out where tokens come from, and asks for them."""
+    callback: dict[str, str] = {}
+
+    async def on_redirect(url: str) -> None:  # in place of the user's browser
+        async with create_mcp_http_client() as browser:
+            location = (await browser.get(url)).headers["location"]
+        callback.update(parse_qsl(urlsplit(location).query))
+
+    async def on_callback() -> Any:
+        if V1:
+            return callback["code"], callback["state"]
+        return auth.AuthorizationCodeResult(**callback)
+
+    about = OAuthClientMetadata(client_name="peer", redirect_uris=["http://127.0.0.1:1/callback"])
+    provider = auth.OAuthClientProvider(connect.args[0], about, Storage(), on_redirect, on_callback)
+    async with connect(http={"auth": provider}) as peer:
+        return [await peer.text(tool) for tool in ("who", "save", "who")]
 
 
 async def analyze(connect: Any) -> Any:

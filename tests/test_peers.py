@@ -9,6 +9,7 @@ import http.client
 import importlib
 import json
 import pydoc_data.topics
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from authorization_server import AuthorizationServer
 from wire import ACCEPT_BOTH, ping
 
-from streamhttp_mcp import Context, Limits, MCPServer
+from streamhttp_mcp import Auth, Context, Limits, MCPServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:The (logging|sampling|roots) capability is deprecated")
 SCRIPT = Path(__file__).with_name("peer_client.py")
@@ -245,6 +247,60 @@ async def test_client_2_x_that_does_not_ask_first_gets_the_era_it_speaks(peer_v2
     async with Client(everything, mode=mode) as client:
         assert client.protocol_version == revision
         assert (await client.call_tool("echo", {"text": "hi"})).content[0].text == "hi"
+
+
+# --- Where a token is needed ---------------------------------------------------------------------------
+
+
+@spoken
+async def test_client_that_was_told_a_token_gets_in(peer):
+    """[auth.every-request] Its user wrote it into a setting."""
+    mcp = MCPServer("test", auth="s3cret")
+
+    @mcp.tool()
+    async def who(ctx: Context) -> str:
+        return str(ctx.principal)
+
+    async with mcp.serving() as url:
+        assert await peer("with_token", url) == "bearer"
+
+
+@spoken
+async def test_client_without_a_token_tells_its_user_so(peer):
+    """[auth.missing-401] Most name the status; Python 2.x passes on the words that came with it."""
+    async with MCPServer("test", auth="s3cret").serving() as url:
+        told = await peer("without_token", url)
+        assert "401" in told or "a token is needed" in told
+
+
+@spoken
+async def test_client_that_knows_only_the_url_finds_its_way_to_a_token_and_to_a_wider_one(peer):
+    """[auth.challenge] [auth.challenge-scopes] [auth.metadata] [auth.well-known] [auth.tool-scopes]
+
+    A 401 leads to our metadata, these to the authorization server, where the client registers, asks for the scope of the
+    challenge, and proves with PKCE that it asked. One tool needs more: its 403 makes the client ask for both.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    resource = f"http://127.0.0.1:{port}/mcp"
+    with AuthorizationServer() as issuer:
+        verify = issuer.verify(resource)
+        mcp = MCPServer("test", auth=Auth(
+            verify, scopes=["notes:read"], resource=resource, authorization_servers=[issuer.url]))  # fmt: skip
+
+        @mcp.tool()
+        async def who(ctx: Context) -> str:
+            return " ".join([ctx.principal, *sorted(ctx.scopes)])
+
+        @mcp.tool(scopes=["notes:write"])
+        async def save() -> str:
+            return "saved"
+
+        async with mcp.serving(port=port):
+            seen = await peer("authorize", resource)
+    assert seen == ["ada notes:read", "saved", "ada notes:read notes:write"]
+    asked = [what for what in issuer.seen if what != "metadata"]  # some clients look at it every time
+    assert asked == ["register", "authorize notes:read", "token", "authorize notes:read notes:write", "token"]
 
 
 # --- Several processes --------------------------------------------------------------------------------

@@ -3316,6 +3316,8 @@ class MCPServer(Catalog):
         name = f"[{host}]" if ":" in host else host
         if not is_loopback(name) and not self.allowed_hosts:  # [bind.localhost]
             log.warning("listening on %s, but only requests to localhost are answered: set allowed_hosts", host)
+        if not self.auth and any(tool.scopes for tool in self.tools.values()):  # [auth.scopes-unasked]
+            log.warning("tools name scopes, but nobody is asked for a token: set auth")
 
         def tick() -> None:
             self.sweep()

@@ -117,6 +117,54 @@ async def test_without_the_token_nobody_enters(method, authorization, answer):
 
 
 @spoken
+async def test_no_other_spelling_of_a_request_gets_around_the_token():
+    """[auth.all-connections] [auth.before-processing] Of the path, the field, or the place that it comes in."""
+    mcp, ran = MCPServer("test", auth="s3cret"), []
+
+    @mcp.tool()
+    async def act() -> str:
+        ran.append("act")
+
+    body = json.dumps(call(1, "act", meta=StatelessClient(mcp).meta)).encode()
+    fields = ACCEPT_BOTH | {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "act"}
+
+    def asking(target: str = "/mcp", *lines: str) -> bytes:
+        start = head("POST", target, **fields, content_length=len(body))[:-2]
+        return start + "".join(f"{line}\r\n" for line in lines).encode("latin-1") + b"\r\n" + body
+
+    chunked = head("POST", **fields, transfer_encoding="chunked") + b"%x\r\n%b\r\n0\r\n" % (len(body), body)
+    right = "Authorization: Bearer s3cret"
+    async with mcp.serving() as url:
+        for data, status in [
+            (asking("/mcp", right), 200),
+            *[(asking(target), 401) for target in ("/mcp", "/mcp/", "/mcp?token=s3cret", "http://localhost/mcp")],
+            *[(asking(target), 404) for target in ("//mcp", "/mcp//", "/%6dcp", "/mcp%2f", "/./mcp", "/MCP", "/mcp;", "/mcp#")],
+            (asking("/mcp", right, "Authorization: Bearer x"), 400),
+            (asking("/mcp", "Authorization: Bearer x", right), 400),
+            (asking("/mcp", f"{right}\xa0"), 400),
+            (asking("/mcp", "Authorization: \xa0Bearer s3cret"), 401),
+            (asking("/mcp", "Authorization: Basic x, Bearer s3cret"), 401),
+            (asking("/mcp", f"Proxy-{right}"), 401),
+            (asking("/mcp", "X-HTTP-Method-Override: OPTIONS"), 401),
+            (chunked + f"{right}\r\n\r\n".encode(), 401),  # a trailer comes too late
+        ]:
+            async with Wire(url) as wire:
+                await wire.send(data)
+                assert await wire.status() == status, data
+    assert ran == ["act"]
+
+
+@spoken
+async def test_tools_that_name_scopes_where_nobody_is_asked_for_a_token_are_told_of(caplog):
+    """[auth.scopes-unasked] A setting that was forgotten must not pass for a lock."""
+    for auth, warned in [("s3cret", False), (None, True)]:
+        mcp = MCPServer("test", auth=auth)
+        mcp.tool("save", scopes=["write"])(lambda: None)
+        async with mcp.serving():
+            assert ("set auth" in caplog.text) is warned
+
+
+@spoken
 async def test_fixed_token_is_one_principal():
     """[auth.constant-time] All who know it are the same to a handler."""
     mcp = MCPServer("test", auth="s3cret")

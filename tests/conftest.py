@@ -8,11 +8,14 @@ names it in an environment variable and sets REQUIRE_PEERS=1, which turns that s
     MCP_PEER_NODE             Node 22 or newer: both suites use fs.globSync, which Node 20 does not have
     MCP_PEER_CONFORMANCE      dist/index.js of @modelcontextprotocol/conformance 0.2.0-alpha.12
     MCP_PEER_CONFORMANCE_OLD  the same of 0.1.16
+
+nginx and systemd-analyze are looked for where Debian puts them.
 """
 
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -41,6 +44,12 @@ def peer(variable: str) -> str:
     if not Path(path).exists():
         missing(f"{variable} names {path}, which does not exist")
     return path
+
+
+def peer_command(name: str) -> str:
+    """The path of a program that Debian has a package of, if it is installed."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    return path or missing(f"{name} is not installed")
 
 
 @pytest.fixture
@@ -73,9 +82,8 @@ def serve_everything() -> Iterator[Callable[..., str]]:
     """A function that starts a fresh tests/everything_server.py, with environment variables, and gives its URL."""
     running = []
 
-    def serve(**variables: str) -> str:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+    def serve(port: int | None = None, **variables: str) -> str:
+        port = port or free_port()
         command = [sys.executable, Path(__file__).with_name("everything_server.py"), "--port", str(port)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | variables)
         running.append(process)
@@ -102,17 +110,22 @@ def everything(serve_everything: Callable[..., str]) -> str:
     return serve_everything()
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
 def wait_until_it_accepts(port: int, process: "subprocess.Popen[bytes]", seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            pytest.fail(f"everything_server.py ended at once, with status {process.returncode}")
+            pytest.fail(f"{process.args} ended at once, with status {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:  # not listening yet
             time.sleep(0.02)
-    pytest.fail(f"everything_server.py does not listen after {seconds:g} s")
+    pytest.fail(f"{process.args} does not listen after {seconds:g} s")
 
 
 class Check(NamedTuple):

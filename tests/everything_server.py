@@ -3,7 +3,7 @@
     python tests/everything_server.py --port 8000        serves http://127.0.0.1:8000/mcp
 
 Names, texts and order are the suite's own: test_simple_text has to be the first tool, test://static-text
-the first resource. The last four tools are ours, for the tests with other people's clients.
+the first resource. The last tools are ours, for the tests with other people's clients and with several processes.
 """
 
 import argparse
@@ -383,6 +383,14 @@ async def add_a_tool() -> str:
 
     mcp.add_tool(added, name)
     return name
+
+
+@mcp.tool()
+async def which_process(ctx: Context, asking: int = 0) -> str:
+    """Answers with the id of the process; each question that it asks before says whose question it is."""
+    for number in range(asking):
+        await ctx.elicit(f"Process {os.getpid()} asks: go on?", form(ok=bool), key=f"question{number}")
+    return str(os.getpid())
 
 
 # --- Resources --------------------------------------------------------------------------------------

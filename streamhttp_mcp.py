@@ -2,7 +2,7 @@
 """The Model Context Protocol (MCP) over HTTP, in one file, with the standard library alone.
 
 It serves the session-based revisions 2025-03-26, 2025-06-18 and 2025-11-25, and the stateless 2026-07-28, on one
-endpoint. Three things to try:
+endpoint, and beside it, if asked to, HTTP+SSE of 2024-11-05. Three things to try:
 
     python streamhttp_mcp.py                       # a document analyser for this folder; prints how to connect
     python streamhttp_mcp.py --root ~/notes        # the same for another one
@@ -17,9 +17,10 @@ The life of one request, in function names:
 
 Sections stand in the order in which a byte meets them, and lean only on those above:
 
-     1 Settings       4 SSE            7 Context                       10 Methods      13 Server
-     2 Errors         5 JSON-RPC       8 Tools, resources, prompts     11 Eras         14 Demo and main
-     3 HTTP           6 Schema         9 Sessions                      12 Endpoint
+     1 Settings       5 JSON-RPC                       9 Sessions      13 Two channels
+     2 Errors         6 Schema                        10 Methods       14 Server
+     3 HTTP           7 Context                       11 Eras          15 Demo and main
+     4 SSE            8 Tools, resources, prompts     12 Endpoint
 
 Ids in brackets, like [session.unknown-404], name clauses of the specification; SPEC.md lists them all.
 Left out: stdio, tasks, an authorization server, and everything that would need a package.
@@ -72,7 +73,7 @@ from fractions import Fraction
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, TypeVar, Union, get_args, get_origin
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 from uuid import UUID
 
 __version__ = "0.1.0"
@@ -81,6 +82,7 @@ __version__ = "0.1.0"
 # In one place: the protocol revisions served, and the limits on everything that a stranger can send.
 
 # Revision names are dates, so comparing two of them as strings tells which is newer.
+TWO_CHANNEL_REVISION = "2024-11-05"  # opened by a GET; the first, and another transport
 SESSION_REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25")  # opened by `initialize`, oldest first
 LATEST_SESSION_REVISION = SESSION_REVISIONS[-1]
 STATELESS_REVISION = "2026-07-28"  # every request speaks for itself
@@ -409,9 +411,9 @@ JSON_HEADERS = (("Content-Type", "application/json"),)
 COMMENT = b":\n\n"  # [sse.comment] the smallest thing that keeps a proxy awake; every client ignores it
 
 
-def format_event(data: bytes, event_id: str = "", retry_seconds: float | None = None) -> bytes:
+def format_event(data: bytes, event_id: str = "", retry_seconds: float | None = None, kind: str = "") -> bytes:
     """[sse.event] Write one event: (b'{}', 'a-1') -> b'id: a-1\\ndata: {}\\n\\n'. The data must hold no line break."""
-    head = f"id: {event_id}\n" if event_id else ""
+    head = (f"event: {kind}\n" if kind else "") + (f"id: {event_id}\n" if event_id else "")
     if retry_seconds is not None:
         head += f"retry: {retry_seconds * 1000:.0f}\n"
     return b"%bdata: %b\n\n" % (head.encode(), data)
@@ -445,6 +447,7 @@ class Stream:
     name: str = ""  # the first half of its event ids
     primed: bool = False  # whether a connection starts with an empty event that carries an id
     on_detach: Callable[[], None] | None = None  # told when a connection leaves
+    kind: str = ""  # of its events; '' is the same as 'message'
     last: int = 0  # number of the newest event
     sent: int = 0  # number of the newest event that was handed to a connection
     size: int = 0  # bytes in both queues
@@ -476,10 +479,11 @@ class Stream:
             if self.on_detach:
                 self.on_detach()
 
-    def push(self, data: bytes, keep: bool = False) -> None:
+    def push(self, data: bytes, keep: bool = False, kind: str = "") -> None:
         """Add an event and write it now, if a connection can take it. Never waits."""
         self.last += 1
-        event = Event(self.last, format_event(data, f"{self.name}-{self.last}" if self.name else ""), keep)
+        event_id = f"{self.name}-{self.last}" if self.name else ""
+        event = Event(self.last, format_event(data, event_id, kind=kind or self.kind), keep)
         self.unsent.append(event)
         self.size += len(event.frame)
         self.pump()
@@ -602,6 +606,12 @@ Message = dict[str, Any]
 
 def parse_message(body: bytes) -> Message | list[Any]:
     """Parse a body: one message with a sound envelope, or a batch (a list that is not looked into). RPCError."""
+    message = parse_json(body)
+    return message if isinstance(message, list) else check_envelope(message)
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse JSON that no two readers would read differently. RPCError."""
     try:
         text = body.decode().strip(" \t\n\r")  # [message.utf-8]
         message, end = DECODER.raw_decode(text)  # [json.strict]
@@ -618,7 +628,7 @@ def parse_message(body: bytes) -> Message | list[Any]:
     except ValueError as error:  # [jsonrpc.parse-error] not JSON, or JSON that two readers would read differently
         reason = "a number has too many digits" if "int_max_str" in str(error) else error
         raise RPCError(PARSE_ERROR, f"the body is not JSON: {reason}") from None
-    return message if isinstance(message, list) else check_envelope(message)
+    return message
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -1923,6 +1933,7 @@ class Session:
     client_info: Message
     client_capabilities: Message
     sessions: Sessions  # that it is one of
+    two_channel: bool  # whether it was opened beside the single endpoint; neither serves the sessions of the other
     # Now.
     used: float  # when, by the server's clock
     log_level: int = LOG_LEVELS.index("info")
@@ -1932,6 +1943,7 @@ class Session:
     asked: int = 0  # questions so far, which numbers them: [request.id-fresh]
     standalone: Stream | None = None  # what a GET without Last-Event-ID reads
     streams: dict[str, Stream] = field(default_factory=dict)  # by name, for clients that come back
+    tool_streams: dict[str, Stream] = field(default_factory=dict)  # tool -> its own stream, of two channels
 
     @property
     def alive(self) -> bool:
@@ -1941,7 +1953,7 @@ class Session:
     @property
     def primes(self) -> bool:
         """[stream.unprimed] Older clients take the empty first event for a broken message."""
-        return self.version >= "2025-11-25"
+        return self.version >= "2025-11-25" and not self.two_channel
 
     def open_stream(self) -> Stream:
         """Open a stream that can be resumed. Of those that ended, only the newest are kept."""
@@ -1957,6 +1969,11 @@ class Session:
         if self.standalone is None:
             self.standalone = self.open_stream()
         return self.standalone
+
+    def tool_stream(self, tool: str) -> Stream:
+        if tool not in self.tool_streams:
+            self.tool_streams[tool] = self.open_stream()
+        return self.tool_streams[tool]
 
     def find_event(self, event_id: str) -> tuple[Stream, int]:
         """Find the stream and the number that an event id names: '0123456789abcdef-7' -> (Stream, 7). HTTPError."""
@@ -1981,22 +1998,26 @@ class Sessions:
         self.limits, self.timeout, self.clock = limits, timeout, clock
         self.by_id: OrderedDict[str, Session] = OrderedDict()
 
-    def open(self, principal: str | None, version: str, client_info: Message, capabilities: Message) -> Session:
+    def open(
+        self, principal: str | None, version: str, client_info: Message, capabilities: Message, two_channel: bool = False,
+    ) -> Session:  # fmt: skip
         """[session.id-secure] [session.id-visible-ascii] The id is 256 random bits, never taken from a client."""
         if len(self.by_id) >= self.limits.sessions:  # [limits.sessions]
             raise HTTPError(503, "too many sessions: try again later", ("Retry-After", f"{self.timeout:.0f}"))
-        session = Session(secrets.token_urlsafe(32), principal, version, client_info, capabilities, self, self.clock())
+        client = principal, version, client_info, capabilities
+        session = Session(secrets.token_urlsafe(32), *client, self, two_channel, self.clock())
         self.by_id[session.id] = session
         return session
 
-    def find(self, session_id: str | None, principal: str | None) -> Session:
+    def find(self, session_id: str | None, principal: str | None, two_channel: bool = False) -> Session:
         """The session that a request belongs to; this counts as use. HTTPError."""
         if session_id is None:  # [session.missing-400]
             missing = "header field Mcp-Session-Id is missing: send initialize, and then the id it answers with"
             raise HTTPError(400, missing)
         session = self.by_id.get(session_id)
         # [session.unknown-404] [session.principal] Somebody else's session does not exist, as far as they can tell.
-        if session is None or session.principal != principal:
+        # [channel.own-sessions] Nor does one of the other binding.
+        if session is None or session.principal != principal or session.two_channel != two_channel:
             raise HTTPError(404, "there is no such session, or it has ended: send initialize to open a new one")
         self.use(session)
         return session
@@ -2117,7 +2138,16 @@ def for_revision(blocks: list[Message], version: str) -> list[Message]:
     """[operation.negotiated-version] [tool.resource-link] Give an older client what it knows: once, a link was text."""
     if version >= "2025-06-18":
         return blocks
-    return [content_block(block["uri"]) if block["type"] == "resource_link" else block for block in blocks]
+    blocks = [content_block(block["uri"]) if block["type"] == "resource_link" else block for block in blocks]
+    if version >= "2025-03-26":
+        return blocks
+    return [as_resource(block) if block["type"] == "audio" else block for block in blocks]
+
+
+def as_resource(block: Message) -> Message:
+    """[channel.no-audio] Sound, for a client that knows no such content: a file that comes along."""
+    resource = {"uri": f"data:{block['mimeType']}", "mimeType": block["mimeType"], "blob": block["data"]}
+    return {"type": "resource", "resource": resource}
 
 
 async def read_resource(ctx: Context, params: Message) -> Message:  # [resource.read]
@@ -2218,7 +2248,7 @@ NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"
 
 class Method(NamedTuple):
     function: Callable[[Context, Message], Any]
-    first: str = SESSION_REVISIONS[0]  # revision that has it
+    first: str = ""  # revision that has it; the others were there from the beginning
     last: str = STATELESS_REVISION
 
 
@@ -2264,6 +2294,15 @@ async def answer_in_session(server: MCPServer, request: Request, body: Any, take
     check_version_header(request)
     # [initialize.first] Without it there is no session, and nothing goes on without one.
     session = server.sessions.find(request.headers.get("mcp-session-id"), request.principal)
+    # [id.by-exchange] [batch.answer-json-or-sse] The answer finds its way by this object; ids are only echoed.
+    exchange = Exchange(*takes, session.open_stream, batch=isinstance(body, list))
+    if not start_calls(server, request, session, body, exchange):  # [post.notification-202] [batch.no-request-202]
+        return Reply(202)
+    return await exchange.reply(server.limits.sse_after_seconds)
+
+
+def start_calls(server: MCPServer, request: Request, session: Session, body: Any, exchange: Exchange) -> bool:
+    """Take what a POST of a session brought, and start its calls. Tell whether there are any. HTTPError, RPCError."""
     messages = check_batch(session, body) if isinstance(body, list) else [body]
     requests = [message for message in messages if is_request(message)]
     # [limits.calls] [tool.rate-limit] [completion.rate-limit] The bound is on what runs at once.
@@ -2272,17 +2311,15 @@ async def answer_in_session(server: MCPServer, request: Request, body: Any, take
     for message in messages:
         if not is_request(message):
             take_message(session, message)
-    if not requests:  # [post.notification-202] [notification.no-response] [batch.no-request-202]
-        return Reply(202)
+    if not requests:  # [notification.no-response]
+        return False
     check_load(server)
-    # [id.by-exchange] [batch.answer-json-or-sse] The answer finds its way by this object; ids are only echoed.
-    exchange = Exchange(*takes, session.open_stream, batch=isinstance(body, list))
     client = session.version, session.client_info, session.client_capabilities
     calls = [Context(server, request, message, *client, exchange, ask_on_stream, session, log_level=session.log_level)
              for message in requests]  # fmt: skip
     session.calls.update(calls)
     start_task(answer_calls(exchange, calls))  # held by `MCPServer.calls`
-    return await exchange.reply(server.limits.sse_after_seconds)
+    return True
 
 
 def is_request(message: Message) -> bool:
@@ -2293,24 +2330,36 @@ def is_initialize(body: Any) -> bool:
     return isinstance(body, dict) and body.get("method") == "initialize" and is_request(body)
 
 
-def initialize(server: MCPServer, request: Request, message: Message, takes: tuple[bool, bool]) -> Reply:
+def initialize(
+    server: MCPServer, request: Request, message: Message, takes: tuple[bool, bool], two_channel: bool = False,
+) -> Reply:  # fmt: skip
     """[initialize.always] Open a session, whatever id or version header comes along: the sender has none that works."""
-    params = message.get("params", {})
     try:
-        requested = text_param(params, "protocolVersion")
-        info, capabilities = object_param(params, "clientInfo"), object_param(params, "capabilities")
+        client = read_client(message, two_channel)
     except RPCError as error:  # [error.same-id]
         return Reply(200, JSON_HEADERS, encode_error(message["id"], error))
-    # [version.same] [version.other] [version.latest]
-    version = requested if requested in SESSION_REVISIONS else LATEST_SESSION_REVISION
-    session = server.sessions.open(request.principal, version, info, capabilities)
-    # [initialize.result]
-    result = {"protocolVersion": version, "capabilities": server.capabilities(), "serverInfo": server.info}
+    session = server.sessions.open(request.principal, *client, two_channel)
     exchange = Exchange(*takes, session.open_stream)
-    exchange.finish([encode_result(message["id"], result | present(instructions=server.instructions))])
+    exchange.finish([introduce(server, session, message)])
     reply = exchange.decided.result()
     reply.headers += (("Mcp-Session-Id", session.id),)  # [session.id-header]
     return reply
+
+
+def read_client(message: Message, two_channel: bool) -> tuple[str, Message, Message]:
+    """What `initialize` agrees on: the version, who the client is, and what it can do. RPCError."""
+    params = message.get("params", {})
+    requested = text_param(params, "protocolVersion")
+    served = (TWO_CHANNEL_REVISION, *SESSION_REVISIONS) if two_channel else SESSION_REVISIONS
+    # [version.same] [version.other] [version.latest]
+    version = requested if requested in served else LATEST_SESSION_REVISION
+    return version, object_param(params, "clientInfo"), object_param(params, "capabilities")
+
+
+def introduce(server: MCPServer, session: Session, message: Message) -> bytes:
+    """[initialize.result] The answer to `initialize`."""
+    result = {"protocolVersion": session.version, "capabilities": server.capabilities(), "serverInfo": server.info}
+    return encode_result(message["id"], result | present(instructions=server.instructions))
 
 
 def check_version_header(request: Request) -> None:
@@ -2365,7 +2414,7 @@ async def ask_on_stream(ctx: Context, questions: dict[str, Question]) -> dict[st
         for question in questions.values():
             session.asked += 1
             waiting[session.asked] = session.questions[session.asked] = asyncio.get_running_loop().create_future()
-            params = question.params if session.primes else with_enum_names(question.params)
+            params = question.params if session.version >= "2025-11-25" else with_enum_names(question.params)
             request = {"jsonrpc": "2.0", "id": session.asked, "method": question.method, "params": params}
             await ctx.exchange.send(encode(request), keep=True)
         async with asyncio.timeout(seconds):  # [timeout.sent-requests] [timeout.maximum]
@@ -2853,9 +2902,7 @@ async def handle_post(server: MCPServer, request: Request) -> Reply:
     takes = parse_accept(request.headers.get("accept", "*/*"))
     if takes == (False, False):  # [reply.not-acceptable]
         raise HTTPError(406, "Accept must allow application/json or text/event-stream")
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":  # [body.json-only] any web page can send text/plain without asking
-        raise HTTPError(415, f"Content-Type must be application/json, got {content_type[:100]!a}")
+    check_content_type(request)
     message = parse_message(request.body)
     if server.auth:
         check_tool_scopes(server, server.auth, request, message)
@@ -2864,16 +2911,31 @@ async def handle_post(server: MCPServer, request: Request) -> Reply:
     return await answer(server, request, message, takes)
 
 
+def check_content_type(request: Request) -> None:
+    """[body.json-only] Any web page can send text/plain without asking."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise HTTPError(415, f"Content-Type must be application/json, got {content_type[:100]!a}")
+
+
 async def handle_get(server: MCPServer, request: Request) -> Reply:
     """[get.stream-or-405] Open the session's own stream, or resume the one that Last-Event-ID names."""
     check_version_header(request)
+    check_takes_stream(request)
+    session = server.sessions.find(request.headers.get("mcp-session-id"), request.principal)
+    return read_stream(request, session, session.standalone_stream)
+
+
+def check_takes_stream(request: Request) -> None:
     if not parse_accept(request.headers.get("accept", "*/*"))[1]:
         raise HTTPError(406, "Accept must allow text/event-stream: a GET opens an event stream")
-    session = server.sessions.find(request.headers.get("mcp-session-id"), request.principal)
+
+
+def read_stream(request: Request, session: Session, open_stream: Callable[[], Stream]) -> Reply:
     if last_event_id := request.headers.get("last-event-id"):  # [resume.replay] [resume.any-origin]
         stream, number = session.find_event(last_event_id)
         return Reply(200, EVENT_STREAM_HEADERS, stream=stream, after=number)
-    return Reply(200, EVENT_STREAM_HEADERS, stream=session.standalone_stream())
+    return Reply(200, EVENT_STREAM_HEADERS, stream=open_stream())
 
 
 async def handle_delete(server: MCPServer, request: Request) -> Reply:
@@ -2911,7 +2973,161 @@ def cors_headers(origin: str) -> tuple[tuple[str, str], ...]:
     return ("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", exposed), ("Vary", "Origin")
 
 
-# ---- 13 Server ---------------------------------------------------------------------------------------
+# ---- 13 Two channels ---------------------------------------------------------------------------------
+# The simpler picture that Streamable HTTP grew out of: one channel for what the client says, another for what the
+# server says, and a session id that ties them together. A second binding over the sessions, streams and dispatch
+# above, in two dialects: HTTP+SSE of revision 2024-11-05, and the routes by which the transport is often taught.
+# SPEC.md calls the latter "the lesson", and tells where the two and the specification differ.
+
+
+class Channel(Exchange):
+    """The second channel, for the calls of a POST, which has been acknowledged: whatever they say goes down streams."""
+
+    def __init__(self, session: Session, tool: str) -> None:
+        super().__init__(takes_json=False, takes_stream=True, open_stream=session.standalone_stream)
+        self.session, self.tool = session, tool
+
+    def open(self) -> None:
+        """There is nothing to decide."""
+
+    async def send(self, data: bytes, keep: bool = False) -> None:
+        """[lesson.tool-stream] Progress, logs and questions of a tool go down its own stream, if a client reads that."""
+        own = self.session.tool_streams.get(self.tool)
+        if not self.finished:
+            await (own if own and own.sink else self.open_stream()).send(data, keep)
+
+    def finish(self, answers: list[bytes]) -> None:
+        """[lesson.primary-stream] Answers go down the primary stream, and do not end it; they end the tool's own."""
+        self.finished = True
+        for answer in answers:
+            self.open_stream().push(answer, keep=True)
+        others = [call.exchange for call in self.session.calls]
+        busy = any(isinstance(other, Channel) and other.tool == self.tool for other in others)
+        if not busy and (own := self.session.tool_streams.pop(self.tool, None)):
+            own.finish()
+
+
+async def handle_sse(server: MCPServer, request: Request) -> Reply:
+    """Read the primary stream of the session that the URL names; without a name, open one in the old way."""
+    check_takes_stream(request)
+    if session_id_in_url(request) is not None:
+        session = find_two_channel_session(server, request)
+        return read_stream(request, session, session.standalone_stream)
+    session = server.sessions.open(request.principal, "", {}, {}, two_channel=True)  # `initialize` will tell the rest
+    stream = session.standalone = session.streams[""] = Stream(server.limits, kind="message")
+    # [channel.endpoint-event] [channel.message-events] The first event says where to POST, relative to the URL of this.
+    stream.push(f"{server.root_path}/messages?session_id={session.id}".encode(), keep=True, kind="endpoint")
+    # [channel.shutdown] Nobody can come back to it, so the end of the connection is the end of the session.
+    request.on_disconnect = functools.partial(server.sessions.end, session)
+    return Reply(200, EVENT_STREAM_HEADERS, stream=stream)
+
+
+async def handle_tool_stream(server: MCPServer, request: Request) -> Reply:
+    """Read a tool's own stream, opened before its call or during it; it ends with the last of the calls at that time."""
+    check_takes_stream(request)
+    session, tool = find_two_channel_session(server, request), request.variables["tool_name"]
+    if tool not in server.tools or not server.enable_tool_sse:
+        raise HTTPError(404, "there is no such tool, or it has no stream of its own: read the primary stream")
+    return read_stream(request, session, lambda: session.tool_stream(tool))
+
+
+async def handle_initialize(server: MCPServer, request: Request) -> Reply:
+    """[lesson.initialize] Open a session as the single endpoint does."""
+    message = read_implied(request)
+    if not is_initialize(message):
+        raise HTTPError(400, "expected an initialize request, or its params")
+    return initialize(server, request, message, (True, False), two_channel=True)
+
+
+async def handle_message(server: MCPServer, request: Request) -> Reply:
+    """[channel.post-202] Acknowledge at once; what the message brings about comes on the stream."""
+    body = read_implied(request)
+    session, lesson = find_two_channel_session(server, request, body), session_id_in_url(request) is None
+    if server.auth:
+        check_tool_scopes(server, server.auth, request, body)
+    message = body if isinstance(body, dict) else {}
+    method = message.get("method", "")
+    # [lesson.id-given] The lesson's requests have no ids, which would make them notifications; so they get one here.
+    if lesson and method and "id" not in message and not method.startswith("notifications/"):
+        session.asked += 1
+        message["id"] = session.asked
+    if is_request(message):
+        await check_backlog(session)
+    if is_initialize(message) or is_request(message) and not session.version and method != "ping":
+        session.standalone_stream().push(answer_initialize(server, session, message), keep=True)
+    else:
+        tool = str(message.get("params", {}).get("name")) if method == "tools/call" else ""
+        start_calls(server, request, session, body, Channel(session, tool))
+    # [lesson.acknowledge] Who brought no id learns here which one the answer will have.
+    return Reply(200, JSON_HEADERS, encode(present(id=message.get("id")))) if lesson else Reply(202)
+
+
+def read_implied(request: Request) -> Any:
+    """Read a body. Where the path says what is meant, one that is no JSON-RPC holds the params: {"protocol": "mcp"}."""
+    check_content_type(request)
+    body, implied = parse_json(request.body), IMPLIED.get(request.route)
+    if implied and isinstance(body, dict) and "jsonrpc" not in body:
+        body = {"jsonrpc": "2.0", **implied, "params": implied.get("params", {}) | body}
+    return body if isinstance(body, list) else check_envelope(body)
+
+
+def answer_initialize(server: MCPServer, session: Session, message: Message) -> bytes:
+    """[channel.initialize-first] Until then, a session that a GET opened does not know its client."""
+    try:
+        if not is_initialize(message):
+            raise RPCError(INVALID_REQUEST, "send initialize first")
+        session.version, session.client_info, session.client_capabilities = read_client(message, two_channel=True)
+    except RPCError as error:
+        return encode_error(message["id"], error)
+    return introduce(server, session, message)
+
+
+async def check_backlog(session: Session) -> None:
+    """[limits.backlog] Answers that wait are never forgotten, so who does not read them may not ask for more."""
+    stream, limits = session.standalone_stream(), session.sessions.limits
+    while stream.replay and (stream.size > limits.stream_bytes or len(stream.replay) > limits.stream_events):
+        stream.size -= len(stream.replay.popleft().frame)  # handed over long ago
+    if stream.size > limits.stream_bytes or len(stream.unsent) > limits.stream_events:
+        if stream.sink is None:
+            raise HTTPError(429, "too many answers wait: read the event stream first", ("Retry-After", "1"))
+        await stream.sink.drain()  # somebody reads, and is only slow
+
+
+def find_two_channel_session(server: MCPServer, request: Request, body: Any = None) -> Session:
+    """[lesson.session-id] The id comes in the URL, the header, the body, or the params in the body. HTTPError."""
+    message = body if isinstance(body, dict) else {}
+    places = (session_id_in_url(request), request.headers.get("mcp-session-id"),
+              message.get("sessionId"), message.get("params", {}).get("sessionId"))  # fmt: skip
+    session_id = next((place for place in places if isinstance(place, str)), None)
+    if session_id is None:
+        raise HTTPError(400, "the session id is missing: GET /sse, or POST /initialize, and send the id that it gives")
+    return server.sessions.find(session_id, request.principal, two_channel=True)
+
+
+def session_id_in_url(request: Request) -> str | None:
+    query = parse_qs(request.target.partition("?")[2], keep_blank_values=True)
+    return request.variables.get("session_id") or query.get("session_id", [None])[0]
+
+
+IMPLIED: dict[str, Message] = {  # by the path of a POST
+    "/initialize": {"id": 0, "method": "initialize", "params": {"protocolVersion": ""}},  # which gets the newest
+    "/notifications/initialized": {"method": "notifications/initialized"},
+}
+TWO_CHANNEL_ROUTES: dict[str, dict[str, Verb]] = {
+    "/sse": {"GET": handle_sse},  # [channel.two-endpoints] [legacy.old-endpoints]
+    "/messages": {"POST": handle_message},
+    # [lesson.routes] The lesson calls the path for messages by several names.
+    "/initialize": {"POST": handle_initialize},
+    "/notifications/initialized": {"POST": handle_message},
+    "/notifications": {"POST": handle_message},
+    "/request": {"POST": handle_message},
+    "/sse/message": {"POST": handle_message},
+    "/sse/{session_id}": {"GET": handle_sse},
+    "/sse/{session_id}/tool/{tool_name}": {"GET": handle_tool_stream},
+}
+
+
+# ---- 14 Server ---------------------------------------------------------------------------------------
 # Sockets in, sockets out, and the class that holds it all. A connection is read by one task, request by
 # request; a sweep looks at every deadline once a second, which is cheaper than a timer for each.
 
@@ -3079,7 +3295,8 @@ class Connection(asyncio.Protocol):
     def log_access(self, request: Request, status: int) -> None:
         """[log.access] [log.no-credentials] A line a request: no query and no variables, which may be session ids."""
         peer, took = self.transport.get_extra_info("peername") or ["-"], self.server.clock() - self.begun
-        log.info("%s %s %.100a %d %.3f s", peer[0], request.method or "-", request.route or request.path, status, took)
+        where = request.route or re.sub(r"[\w-]{32,}", "...", request.path)  # an id in a path that we do not know
+        log.info("%s %s %.100a %d %.3f s", peer[0], request.method or "-", where, status, took)
 
     def linger(self) -> None:
         """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
@@ -3147,6 +3364,10 @@ class MCPServer(Catalog):
     secret: seals what clients of 2026-07-28 keep for us between two rounds of a call; processes that share the work
         share it; of several the first one seals and all are accepted, so that it can be changed; None: a random one
     cache_lists, cache_reads: (milliseconds, 'public' or 'private'), what such clients may do with lists and resources
+    two_channel: serve old clients, too: HTTP+SSE of 2024-11-05, and the routes by which the transport is often taught;
+        off by default, since the session id is part of their URLs, which end up in logs: [channel.off-by-default]
+    enable_tool_sse: whether a tool's calls may have a stream of their own there
+    root_path: what a proxy puts in front of our paths and takes away again; old clients are told where to POST
     clock: gives seconds that never go back; tests turn their own
     """
 
@@ -3158,6 +3379,7 @@ class MCPServer(Catalog):
         auth: str | Callable[[str], Awaitable[Any]] | Auth | None = None,
         secret: str | bytes | Sequence[str | bytes] | None = None,
         cache_lists: Cache = (60_000, "public"), cache_reads: Cache = (0, "private"),
+        two_channel: bool = False, enable_tool_sse: bool = True, root_path: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -3179,6 +3401,9 @@ class MCPServer(Catalog):
         if self.auth and self.auth.authorization_servers:
             for where in {"", self.path, urlsplit(self.auth.resource).path}:
                 self.route("GET", PROTECTED_RESOURCE + where, handle_metadata)
+        self.enable_tool_sse, self.root_path = enable_tool_sse, f"/{root_path.strip('/')}".rstrip("/")
+        for where, verbs in TWO_CHANNEL_ROUTES.items() if two_channel else ():
+            self.routes[where] = Route(parse_template(where), verbs | {"OPTIONS": handle_options}, frozenset(verbs))
         # [auth.all-connections] But a preflight, which browsers send without a token.
         self.routes[self.path.removesuffix("/")] = Route((self.path,), VERBS, frozenset(VERBS) - {"OPTIONS"})
         self.connections: set[Connection] = set()
@@ -3339,7 +3564,7 @@ class MCPServer(Catalog):
         if self.listener:
             self.listener.close()
         for session in list(self.sessions.by_id.values()):
-            if session.standalone:
+            if session.standalone and not session.two_channel:  # where answers come that way, it must last
                 session.standalone.detach()
         for connection in self.connections:
             if connection.deadline < math.inf:  # it waits for a request, which nobody would answer
@@ -3393,7 +3618,7 @@ class MCPServer(Catalog):
             self.loop.call_soon_threadsafe(self.stopped.set)
 
 
-# ---- 14 Demo and main --------------------------------------------------------------------------------
+# ---- 15 Demo and main --------------------------------------------------------------------------------
 # A server worth pointing a client at: it analyzes the text, Markdown and source files below one folder. First
 # a pure function from text to numbers, then the one door to the disk (`find_document`), then the server,
 # each feature put to one real use, then `main`. Whatever a client sends, nothing outside the folder is read.

@@ -78,7 +78,7 @@ CONVERSATIONS = {
 
 def test_every_method_has_a_conversation_here():
     """[operation.negotiated-version] A new row of the table needs a new one above, or in test_stateless.py."""
-    of_sessions = [name for name, method in METHODS.items() if method.first in SESSION_REVISIONS]
+    of_sessions = [name for name, method in METHODS.items() if method.first <= SESSION_REVISIONS[0]]
     assert of_sessions == list(CONVERSATIONS)
     assert METHODS.keys() - CONVERSATIONS == {"server/discover", "subscriptions/listen"}
 

@@ -37,6 +37,7 @@ mcp = MCPServer(
     version="1.0.0",
     instructions="A fixture of the conformance tests.",
     secret=os.environ.get("MCP_SECRET"),  # that several processes share
+    two_channel=True,
 )
 
 PNG = base64.b64decode(  # one red pixel

@@ -3,12 +3,14 @@
 //     MCP_PEER_TS=/npm/prefix node tests/peer_client.mjs auto http://127.0.0.1:8000/mcp progress
 //
 // prints what the client saw as JSON, in the words of peer_client.py. `auto` tries server/discover first, `session`
-// opens one at once.
+// opens one at once, and `sse` does so over HTTP+SSE.
 
 import { createRequire } from 'node:module'
 
 const require = createRequire(`${process.env.MCP_PEER_TS}/`)
-const { Client, StreamableHTTPClientTransport, UnauthorizedError } = require('@modelcontextprotocol/client')
+const {
+    Client, SSEClientTransport, StreamableHTTPClientTransport, UnauthorizedError
+} = require('@modelcontextprotocol/client')
 const [way, url, conversation] = process.argv.slice(2)
 const LOG_LEVEL = 'io.modelcontextprotocol/logLevel'
 
@@ -25,7 +27,8 @@ async function connect({ on = {}, onLog, onTools, transport = {} } = {}) {
     for (const [method, answer] of Object.entries(on)) client.setRequestHandler(method, ({ params }) => answer(params))
     if (onLog) client.setNotificationHandler('notifications/message', ({ params }) => onLog(params))
     if (onTools) client.setNotificationHandler('notifications/tools/list_changed', onTools)
-    await client.connect(new StreamableHTTPClientTransport(new URL(url), transport))
+    const open = way === 'sse' ? SSEClientTransport : StreamableHTTPClientTransport
+    await client.connect(new open(new URL(way === 'sse' ? url.replace(/mcp$/, 'sse') : url), transport))
     connected.push(client)
     return client
 }
@@ -84,7 +87,7 @@ const conversations = {
         const seen = []
         const client = await connect({ onLog: ({ level, data }) => seen.push({ level, data }) })
         for (const level of ['info', 'error']) {
-            if (way === 'session') await client.setLoggingLevel(level)
+            if (way !== 'auto') await client.setLoggingLevel(level)
             seen.push(await text(client, 'test_tool_with_logging', {}, {}, way === 'auto' && { [LOG_LEVEL]: level }))
         }
         return seen

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from mcp import ClientSession, types
 from mcp.client import auth
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared import exceptions
 from mcp.shared._httpx_utils import create_mcp_http_client
@@ -82,7 +83,13 @@ async def transport(url: str, **options: Any):
 
 
 @asynccontextmanager
-async def session(url: str, http: dict[str, Any] | None = None, **callbacks: Any):
+async def sse_transport(url: str, **options: Any):
+    """The same for HTTP+SSE, whose answers are no HTTP responses."""
+    yield sse_client(url.removesuffix("/mcp") + "/sse", **options), []
+
+
+@asynccontextmanager
+async def session(url: str, open_transport: Any = transport, http: dict[str, Any] | None = None, **callbacks: Any):
     """Open a session of the newest session revision: in 2.x, too, `initialize()` does that."""
     notices: asyncio.Queue[Any] = asyncio.Queue()
 
@@ -91,7 +98,7 @@ async def session(url: str, http: dict[str, Any] | None = None, **callbacks: Any
             await notices.put(message)
 
     async with (
-        transport(url, **(http or {})) as (connection, exchanges),
+        open_transport(url, **(http or {})) as (connection, exchanges),
         connection as streams,
         ClientSession(*streams[:2], message_handler=note, **callbacks) as client,
     ):
@@ -99,6 +106,9 @@ async def session(url: str, http: dict[str, Any] | None = None, **callbacks: Any
         hello = plain(await client.initialize())
         peer.hello = {name: hello[name] for name in ("protocolVersion", "serverInfo")}
         yield peer
+
+
+sse = functools.partial(session, open_transport=sse_transport)
 
 
 @asynccontextmanager

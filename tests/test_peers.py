@@ -1,6 +1,7 @@
 """The official clients against our servers: Python 1.x and 2.x, and TypeScript 2.x; the newer two in both eras.
 
-What a client sees is the same everywhere, and the server's tools do not know which one it is.
+Each of them also speaks HTTP+SSE, the transport of 2024-11-05, for which they negotiate a newer revision. What a client
+sees is the same everywhere, and the server's tools do not know which one it is.
 """
 
 import asyncio
@@ -27,9 +28,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:The (logging|sampling|roots) cap
 SCRIPT = Path(__file__).with_name("peer_client.py")
 
 PYTHON_SESSIONS = ["python-1.x-session", "python-2.x-session"]
-SESSIONS = [*PYTHON_SESSIONS, "typescript-2.x-session"]
+TWO_CHANNEL = ["python-1.x-sse", "python-2.x-sse", "typescript-2.x-sse"]  # the old transport, as clients still have it
+SESSIONS = [*PYTHON_SESSIONS, "typescript-2.x-session", *TWO_CHANNEL]
 STATELESS = ["python-2.x-auto", "typescript-2.x-auto"]  # they try server/discover first, and would fall back
-REVISIONS = {"session": "2025-11-25", "auto": "2026-07-28"}
+STREAMABLE = [*PYTHON_SESSIONS, "typescript-2.x-session", *STATELESS]
+REVISIONS = {"session": "2025-11-25", "sse": "2025-11-25", "auto": "2026-07-28"}
 
 
 def spoken(conversation):
@@ -219,7 +222,8 @@ async def test_cancelled_call_stops_and_its_client_does_not_come_back_for_it_for
     In a session its stream ends without a response, so the client tries to resume it. A 200 without news would make it
     try again and again, as long as the session lives; a refusal is counted, and twice is enough.
     """
-    mcp, stopped = MCPServer("test", limits=Limits(retry_seconds=0.01)), asyncio.Event()
+    mcp = MCPServer("test", limits=Limits(retry_seconds=0.01), two_channel=True)
+    stopped = asyncio.Event()
 
     @mcp.tool()
     async def work_for_ever(ctx: Context) -> str:
@@ -249,9 +253,21 @@ async def test_client_2_x_that_does_not_ask_first_gets_the_era_it_speaks(peer_v2
         assert (await client.call_tool("echo", {"text": "hi"})).content[0].text == "hi"
 
 
+@spoken
+async def test_client_2_x_that_asks_first_falls_back_over_the_old_transport(peer_v2, everything):
+    """[channel.initialize-first] `server/discover` before `initialize` gets an error on the stream, and all goes on."""
+    from mcp import Client
+    from mcp.client.sse import sse_client
+
+    async with Client(sse_client(everything.removesuffix("/mcp") + "/sse"), mode="auto") as client:
+        assert client.protocol_version == "2025-11-25"
+        assert (await client.call_tool("echo", {"text": "hi"})).content[0].text == "hi"
+
+
 # --- Where a token is needed ---------------------------------------------------------------------------
 
 
+@only(STREAMABLE)
 @spoken
 async def test_client_that_was_told_a_token_gets_in(peer):
     """[auth.every-request] Its user wrote it into a setting."""
@@ -265,6 +281,7 @@ async def test_client_that_was_told_a_token_gets_in(peer):
         assert await peer("with_token", url) == "bearer"
 
 
+@only(STREAMABLE)
 @spoken
 async def test_client_without_a_token_tells_its_user_so(peer):
     """[auth.missing-401] Most name the status; Python 2.x passes on the words that came with it."""
@@ -273,6 +290,7 @@ async def test_client_without_a_token_tells_its_user_so(peer):
         assert "401" in told or "a token is needed" in told
 
 
+@only(STREAMABLE)
 @spoken
 async def test_client_that_knows_only_the_url_finds_its_way_to_a_token_and_to_a_wider_one(peer):
     """[auth.challenge] [auth.challenge-scopes] [auth.metadata] [auth.well-known] [auth.tool-scopes]

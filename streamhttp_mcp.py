@@ -3721,7 +3721,7 @@ class DomainForm:  # one field, four choices
 
 def document_analyzer(root: Path, **settings: Any) -> MCPServer:
     """A server for the documents below `root`; `settings` go to MCPServer."""
-    mcp = MCPServer("document-analyzer", version=__version__, **settings,
+    mcp = MCPServer("document-analyzer", version=__version__, two_channel=True, **settings,
                     instructions="Analyzes text, Markdown and source files. Paths are relative to a folder.")
 
     # A plain `def` runs in a worker thread, so a large file holds up nobody; `ctx.wait` reaches back.
@@ -3791,6 +3791,7 @@ def welcome(url: str, locked: bool = False) -> str:
 Claude Code:  claude mcp add --transport http document-analyzer {url}
 Inspector:    npx @modelcontextprotocol/inspector --transport http --server-url {url}
 mcp.json:     {json.dumps({"mcpServers": {"document-analyzer": {"type": "http", "url": url}}})}
+Old clients:  {url.removesuffix("/mcp")}/sse
 
 By hand: open a session and keep its id, then call a tool and watch its progress arrive.
 

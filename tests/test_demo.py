@@ -402,7 +402,7 @@ def demo(root: Path, *flags: str, **variables: str) -> Iterator[tuple[list[str],
     with subprocess.Popen(command, text=True, env=os.environ | variables, **pipes) as process:
         assert process.stdout is not None
         try:
-            yield [process.stdout.readline().rstrip("\n") for _ in range(10)], process
+            yield [process.stdout.readline().rstrip("\n") for _ in range(11)], process
         finally:
             process.terminate()
 

@@ -3,10 +3,12 @@
 import ast
 import bisect
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from inmemory import Client, StatelessClient, run
 
 import streamhttp_mcp
@@ -89,6 +91,38 @@ def test_the_curl_line_opens_a_session_when_pasted():
         assert reply.status == 200 and "Mcp-Session-Id" in dict(reply.headers)
 
     run(conversation())
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="needs curl and bash")
+def test_the_conversation_on_two_channels_works_when_pasted_into_four_terminals(tmp_path):
+    """[lesson.tool-stream] [lesson.primary-stream] Progress comes in the third terminal, the answer in the second."""
+    serve, *pasted = code_blocks("sh")[3:7]
+    assert serve == code_blocks("sh")[1]
+    command = [sys.executable, str(ROOT / "streamhttp_mcp.py"), "--port", "0", "--root", str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)]
+    try:
+        address = running[0].stdout.readline().split()[3].removeprefix("http://").removesuffix("/mcp")
+        kept = tmp_path / "session"
+
+        def paste(commands: str) -> "subprocess.Popen[str]":
+            script = commands.replace("127.0.0.1:8000", address).replace("/tmp/mcp-session", str(kept))
+            running.append(subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True))
+            return running[-1]
+
+        primary = paste(pasted[0])
+        assert primary.stdout.readline() == ":\n"  # the stream is open, so the session id is in its file
+        tool = paste(pasted[1])
+        assert tool.stdout.readline() == ":\n"
+        assert paste(pasted[2]).communicate(timeout=20)[0] == '{"id":1}'
+        told = tool.communicate(timeout=20)[0]  # it ends by itself
+        assert re.findall(r"Processing batch (\d)/5", told) == list("12345") and "Completed" not in told
+        lines = iter(primary.stdout.readline, "")
+        assert "Completed processing hello" in next(line for line in lines if line.startswith("data: "))
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.communicate(timeout=10)
 
 
 def test_the_test_command_is_the_one_that_ci_runs():

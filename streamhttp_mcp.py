@@ -168,7 +168,7 @@ class ToolError(Exception):
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())  # RFC 9110 section 9, RFC 5789
-FIELD_LINE = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value OWS
+FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")  # visible, blank, or a byte above ASCII
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
 QUOTABLE = re.compile(r'[!#-\[\]-~]+')  # visible ASCII that a quoted-string holds as it is
@@ -293,17 +293,7 @@ def parse_head(head: bytes, limits: Limits) -> Request:
         raise HTTPError(505, f"HTTP/{major} is not spoken here: use HTTP/1.1")
     if len(lines) > limits.header_fields:
         raise HTTPError(431, f"more than {limits.header_fields} header fields")
-    headers: dict[str, str] = {}
-    for line in lines:
-        # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read the last two differently.
-        if not (match := FIELD_LINE.fullmatch(line)):
-            raise HTTPError(400, f"malformed header field: expected 'Name: value', got {line[:100]!a}")
-        name, value = match[1].lower(), match[2].strip(" \t")
-        if name in headers:
-            if name in SINGLE_FIELDS:  # [http.single-field]
-                raise HTTPError(400, f"header field {name} is repeated")
-            value = f"{headers[name]}, {value}"  # [http.list-field]
-        headers[name] = value
+    headers = parse_fields(lines)
     if "host" not in headers and minor != "0":
         raise HTTPError(400, "header field Host is missing")  # [http.host-required]
     if match := ABSOLUTE_FORM.fullmatch(target):  # [http.absolute-form] as proxies send it; its host is what counts
@@ -313,6 +303,30 @@ def parse_head(head: bytes, limits: Limits) -> Request:
     if "host" in headers and not HOST.fullmatch(headers["host"]):  # [http.host-form]
         raise HTTPError(400, f"malformed Host: expected 'name' or 'name:port', got {headers['host'][:100]!a}")
     return Request(method, target, headers, minor_version=int(minor))
+
+
+def parse_fields(lines: list[str]) -> dict[str, str]:
+    """Split 'Name: value' lines into lower-case names and stripped values: ['Accept: a'] -> {'accept': 'a'}. HTTPError."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = field_name(name)
+        # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read the last two differently.
+        if not (name and colon and (value.isprintable() or FIELD_VALUE.fullmatch(value))):
+            raise HTTPError(400, f"malformed header field: expected 'Name: value', got {line[:100]!a}")
+        value = value.strip(" \t")
+        if name in fields:
+            if name in SINGLE_FIELDS:  # [http.single-field]
+                raise HTTPError(400, f"header field {name} is repeated")
+            value = f"{fields[name]}, {value}"  # [http.list-field]
+        fields[name] = value
+    return fields
+
+
+@functools.lru_cache(maxsize=256)  # clients send the same few over and over
+def field_name(name: str) -> str:
+    """'Accept' -> 'accept'; '' for what is no name."""
+    return name.lower() if re.fullmatch(TOKEN, name) else ""
 
 
 def read_body(reader: ByteReader, request: Request, limits: Limits) -> Reading[bytes]:
@@ -356,8 +370,7 @@ def read_chunks(reader: ByteReader, limits: Limits) -> Reading[bytes]:
         line = yield from reader.line(limits.request_line_bytes, HTTPError(431, "trailer field is too long"))
         if not line:
             return b"".join(chunks)
-        if not FIELD_LINE.fullmatch(line.decode("latin-1")):
-            raise HTTPError(400, f"malformed trailer field, got {line[:100]!a}")
+        parse_fields([line.decode("latin-1")])
     raise HTTPError(431, f"more than {limits.header_fields} trailer fields")
 
 
@@ -553,17 +566,20 @@ class Exchange:
     status: int = 200  # of a JSON body
     stream: Stream | None = None
     finished: bool = False
-    decided: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    decided: Reply | None = None
+    waiting: asyncio.Future[None] | None = None  # for the decision
 
     async def reply(self, patience: float) -> Reply:
         """Wait until the form is decided, at most `patience` seconds where a stream is possible."""
-        if self.decided.done():  # the usual case, which shall not cost a timer
-            return self.decided.result()
-        timer = self.decided.get_loop().call_later(patience, self.open)
-        try:
-            return await self.decided
-        finally:
-            timer.cancel()
+        if self.decided is None:  # which is not the usual case
+            loop = asyncio.get_running_loop()
+            self.waiting, timer = loop.create_future(), loop.call_later(patience, self.open)
+            try:
+                await self.waiting
+            finally:
+                timer.cancel()
+        assert self.decided
+        return self.decided
 
     def open(self) -> None:
         """Answer by an event stream from here on."""
@@ -593,8 +609,9 @@ class Exchange:
             self.decide(Reply(202))
 
     def decide(self, reply: Reply) -> None:
-        if not self.decided.done():  # else the client left while it was waiting
-            self.decided.set_result(reply)
+        self.decided = reply
+        if self.waiting and not self.waiting.done():  # else the client left while it was waiting
+            self.waiting.set_result(None)
 
 
 # ---- 5 JSON-RPC --------------------------------------------------------------------------------------
@@ -2341,7 +2358,8 @@ def initialize(
     session = server.sessions.open(request.principal, *client, two_channel)
     exchange = Exchange(*takes, session.open_stream)
     exchange.finish([introduce(server, session, message)])
-    reply = exchange.decided.result()
+    reply = exchange.decided
+    assert reply
     reply.headers += (("Mcp-Session-Id", session.id),)  # [session.id-header]
     return reply
 
@@ -3148,7 +3166,8 @@ class Connection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
         self.patience, self.awaited, self.deadline = 0.0, "", math.inf  # for how long, on what, and when it gives up
         self.writable, self.paused_at = asyncio.Event(), math.inf  # whether the peer reads, and since when it does not
-        self.written_at = 0.0  # when we last wrote
+        self.gathered = bytearray()  # what of an event stream goes out at the end of this turn of the event loop
+        self.written_at = 0.0  # when we last wrote to one
         self.request = Request("", "")  # that is being read or answered
         self.begun = 0.0  # when its first bytes came
         self.events: Stream | None = None  # that answers it
@@ -3248,7 +3267,7 @@ class Connection(asyncio.Protocol):
             self.expect(limits.body_seconds, "the request body")
             # [http.expect-100] [http.old-no-expect]
             if request.minor_version and request.headers.get("expect", "").lower() == "100-continue":
-                self.write(CONTINUE)
+                self.transport.write(CONTINUE)
             request.body = yield from read_body(reader, request, limits)
             self.deadline = math.inf
             yield True
@@ -3278,15 +3297,17 @@ class Connection(asyncio.Protocol):
             framing += b"Connection: keep-alive\r\n"
         if request.method == "HEAD":  # [http.head-no-body]
             body = b""
-        head = format_head(reply.status, reply.headers, format_date(int(time.time())))
-        self.transport.write(b"%b%b\r\n%b" % (head, framing, body))
-        if stream is not None:
+        data = b"%b%b\r\n%b" % (format_head(reply.status, reply.headers, format_date(int(time.time()))), framing, body)
+        if stream is None:
+            self.transport.write(data)
+        else:
+            self.gather(data)
             self.events, self.ended = stream, asyncio.get_running_loop().create_future()
             stream.attach(self, reply.after)
             if self.transport.is_closing():  # the peer left before, and nobody else will tell the stream
                 stream.detach(self)
             await self.ended
-        elif self.congested:
+        if self.congested:
             await self.drain()
         if log.isEnabledFor(logging.INFO):
             self.log_access(request, reply.status)
@@ -3335,9 +3356,21 @@ class Connection(asyncio.Protocol):
         return not self.writable.is_set()
 
     def write(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            self.written_at = self.server.clock()
-            self.transport.write(format_chunk(data) if self.chunked else data)
+        self.written_at = self.server.clock()
+        self.gather(format_chunk(data) if self.chunked else data)
+
+    def gather(self, data: bytes) -> None:
+        """[stream.one-go] What is written within one turn of the event loop, or fills 64 KiB, goes out in one go."""
+        if not self.gathered:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self.gathered += data
+        if len(self.gathered) > 65536:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.gathered and not self.transport.is_closing():
+            self.transport.write(bytes(self.gathered))
+        self.gathered.clear()
 
     async def drain(self) -> None:
         while self.congested and not self.transport.is_closing():
@@ -3347,7 +3380,8 @@ class Connection(asyncio.Protocol):
         self.events = None
         if self.chunked:
             self.chunked = False
-            self.write(LAST_CHUNK)
+            self.gather(LAST_CHUNK)
+        self.flush()
         if not self.ended.done():
             self.ended.set_result(None)
 

@@ -266,6 +266,34 @@ async def test_http_1_0_client_gets_the_event_stream_bare_until_the_connection_c
 
 
 @spoken
+async def test_events_that_are_ready_together_leave_together(monkeypatch):
+    """[stream.one-go] A system call for each would cost more than all the rest; a tool that pauses sends what it has."""
+    mcp, written, gate = MCPServer("test"), [], asyncio.Event()
+
+    @mcp.tool()
+    async def count(ctx: Context) -> str:
+        await asyncio.sleep(0)
+        for n in range(1, 11):
+            await ctx.report_progress(n)
+        await gate.wait()
+        return "done"
+
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await eventually(lambda: mcp.connections)
+        (connection,) = mcp.connections
+        write = connection.transport.write
+        monkeypatch.setattr(connection.transport, "write", lambda data: (written.append(data), write(data)))
+        await wire.send(post(session, call(1, "count", {"progressToken": "a"})))
+        assert await wire.status() == 200
+        assert [(await wire.message())["params"]["progress"] for _ in range(10)] == list(range(1, 11))
+        assert [data.count(b"notifications/progress") for data in written] == [10]
+        gate.set()
+        assert await wire.messages() == [text_result(1, "done")]
+        assert len(written) == 2 and written[1].endswith(b"\r\n0\r\n\r\n")
+
+
+@spoken
 async def test_get_stream_begins_at_once_with_an_event_to_resume_from():
     """[stream.prime] [get.stream-or-405] The first byte does not wait for the first message."""
     mcp = MCPServer("test")

@@ -636,6 +636,8 @@ def parse_json(body: bytes) -> Any:
             raise ValueError(f"something follows the value that ends at character {end}")
         if b"\\u" in body and HALF_CHARACTER.search(body):  # perhaps half of a surrogate pair; encoding tells
             json.dumps(message, ensure_ascii=False).encode()
+        if body.count(b"[") + body.count(b"{") > MAX_NESTING and is_deep(message):
+            raise RecursionError
     except UnicodeEncodeError:
         raise RPCError(PARSE_ERROR, "a string holds half of a surrogate pair, which is no character") from None
     except UnicodeDecodeError as error:
@@ -646,6 +648,15 @@ def parse_json(body: bytes) -> Any:
         reason = "a number has too many digits" if "int_max_str" in str(error) else error
         raise RPCError(PARSE_ERROR, f"the body is not JSON: {reason}") from None
     return message
+
+
+def is_deep(value: Any) -> bool:
+    """Whether more than MAX_NESTING arrays and objects lie within one another."""
+    level = [value]  # without recursion: all that lies at one depth, then at the next
+    for _ in range(MAX_NESTING):
+        members = itertools.chain.from_iterable(v.values() if isinstance(v, dict) else v for v in level)
+        level = [member for member in members if isinstance(member, (dict, list))]
+    return bool(level)
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -703,6 +714,8 @@ def encode_notification(method: str, params: Message | None = None) -> bytes:  #
     return encode({"jsonrpc": "2.0", "method": method} | ({} if params is None else {"params": params}))
 
 
+# What a parser takes may still be too deep for what is done with it, so the bound is lower; Ruby's JSON has the same.
+MAX_NESTING = 100
 NOT_IDS = {type(None): "null", bool: "a boolean", float: "a fraction", list: "an array", dict: "an object"}
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=finite, parse_float=finite)

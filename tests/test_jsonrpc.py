@@ -8,6 +8,7 @@ import pytest
 
 from streamhttp_mcp import (
     INVALID_REQUEST,
+    MAX_NESTING,
     PARSE_ERROR,
     RPCError,
     check_envelope,
@@ -129,6 +130,24 @@ def test_deep_nesting_is_a_parse_error(start: str, end: str) -> None:
     body = (start * 100_000 + (end and "1") + end * 100_000).encode()
     assert refusal(body) == (PARSE_ERROR, "the JSON is nested too deeply")
     assert refusal(ping(params=body.decode())) == (PARSE_ERROR, "the JSON is nested too deeply")
+
+
+@pytest.mark.parametrize("start, end", [("[", "]"), ('{"a":', "}"), ('[0,{"a":1,"b":', "}]")])
+@pytest.mark.parametrize("inner", ["0", "[]", "{}"])
+def test_nesting_has_a_bound_that_does_not_depend_on_the_parser(start: str, end: str, inner: str) -> None:
+    """[json.nesting] A tool that gets the value, and whatever writes it again, has as much room as the parser had."""
+    most = MAX_NESTING - 2 - (inner != "0")  # the message and its params are the first two levels
+    each = len(end)
+    fits = start * (most // each) + inner + end * (most // each)
+    assert parse_message(ping(params=f'{{"x":{fits}}}'))["params"]["x"]
+    deep = start * (most // each + 1) + inner + end * (most // each + 1)
+    assert refusal(ping(params=f'{{"x":{deep}}}')) == (PARSE_ERROR, "the JSON is nested too deeply")
+
+
+def test_many_arrays_beside_one_another_are_not_deep() -> None:
+    """[json.nesting]"""
+    wide = "[" + "[[]]," * 10_000 + "[]]"
+    assert len(parse_message(ping(params=f'{{"x":{wide}}}'))["params"]["x"]) == 10_001
 
 
 def deepest() -> int:

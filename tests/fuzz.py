@@ -94,11 +94,16 @@ TEXTS = [
     b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: identity\r\n", b"Transfer-Encoding: gzip, chunked\r\n",
     b"Transfer-Encoding : chunked\r\n", b"Host: evil.example\r\n", b"Host:\r\n", b"Origin: http://evil.example\r\n",
     b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n",
-    b"Accept: text/event-stream\r\n", b"Accept: application/json\r\n", b"Accept: */*;q=0\r\n", b"Content-Type: text/plain\r\n",
-    b"X: y\r\n z\r\n", b"Last-Event-ID: 0123456789abcdef-1\r\n", b"Mcp-Session-Id: x\r\n", b"MCP-Protocol-Version: 2026-07-28\r\n",
-    b"MCP-Protocol-Version: 2025-03-26\r\n", b"HTTP/1.0", b"HTTP/2.0", b"HEAD", b"OPTIONS", b"GET /mcp HTTP/1.1\r\n",
-    b"http://localhost/mcp", b"*", b"//", b"?", b"#", b"%2e%2e", b"A" * 2000, b" " * 2000, b"a:b\r\n" * 60, b"{}",
-    b"[]", b"Access-Control-Request-Headers: a,b\x01,c\r\n", b"x: " + b"y" * 33_000 + b"\r\n",
+    b"Accept: text/event-stream\r\n", b"Accept: application/json\r\n", b"Accept: */*;q=0\r\n",
+    b"Content-Type: text/plain\r\n", b"X: y\r\n z\r\n", b"Last-Event-ID: 0123456789abcdef-1\r\n",
+    b"Mcp-Session-Id: x\r\n", b"MCP-Protocol-Version: 2026-07-28\r\n", b"MCP-Protocol-Version: 2025-03-26\r\n",
+    b"HTTP/1.0", b"HTTP/2.0", b"HEAD", b"OPTIONS", b"GET /mcp HTTP/1.1\r\n", b"http://localhost/mcp", b"*", b"//",
+    b"?", b"#", b"%2e%2e", b"A" * 2000, b" " * 2000, b"a:b\r\n" * 60, b"{}", b"[]",
+    b"Access-Control-Request-Headers: a,b\x01,c\r\n", b"x: " + b"y" * 33_000 + b"\r\n",
+]  # fmt: skip
+LENGTHS = [  # what may become of a number
+    b"0", b"1", b"-1", b"1e3", b"18446744073709551617", b"+%b", b"-%b", b"0x%b", b"1_%b", b"0%b", b"%b%b", b"%b, %b",
+    b" %b", b"%b ", b"%b\t", b"\x0b%b", b"\xa0%b", b"%b\n", b"\n%b", b"%b\r", b"%b\x00", b"%b;", b"%b.0",
 ]  # fmt: skip
 
 
@@ -234,7 +239,7 @@ class Case:
             ends = [match.start() for match in re.finditer(rb"\r\n", data)]
             at = rng.choice(ends or [at]) + rng.choice([0, 0, 1, 2, 2])
         until = min(len(data), at + rng.choice([1, 1, 2, 5, 40]))
-        change = rng.randrange(7)
+        change = rng.randrange(9)
         if change == 0:
             return data[:at] + bytes([rng.randrange(256)]) + data[until:]
         if change == 1:
@@ -243,10 +248,12 @@ class Case:
             return data[:until] + data[at:until] * rng.choice([1, 2, 50]) + data[until:]
         if change == 3:
             return data[:at] + bytes(rng.choices(b'\r\n\t :;,0123456789abcdef{}[]"\\/\x00\xff', k=3)) + data[at:]
-        if change == 4 and (numbers := list(re.finditer(rb"[0-9]+", data))):
+        numbers = list(re.finditer(rb"[0-9]+", data)) if change == 4 else []
+        if change > 6:  # what says how long something is
+            numbers = list(re.finditer(rb"(?<=content-length: )[0-9]+|\b[0-9a-f]+(?=(;a=b)?\r\n)", data))
+        if numbers:
             number = rng.choice(numbers)
-            odd = [b"0", b"1", b"-1", b"+1", b"00", b"0x1", b"1_0", b"1e3", b" 1", b"1 ", b"18446744073709551617"]
-            return data[: number.start()] + rng.choice(odd) + data[number.end() :]
+            return data[: number.start()] + rng.choice(LENGTHS).replace(b"%b", number[0]) + data[number.end() :]
         return data[:at] + rng.choice(TEXTS) + data[at:]
 
 
@@ -279,6 +286,17 @@ class Asked:
             message = [{"id": json.loads(id)} for id in re.findall(rb'"id":("[^"]*"|-?[0-9]{1,4000}\b)', self.body)]
         members = message if isinstance(message, list) else [message]
         return [(type(m["id"]), m["id"]) for m in members if isinstance(m, dict) and "id" in m]
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body is JSON that all readers read alike."""
+        try:
+            strict_json(self.body.decode())
+        except (ValueError, Fault):
+            return False
+        except RecursionError:
+            return b"\\u" not in self.body  # nothing else is damaged that deep
+        return True
 
     @property
     def listens(self) -> bool:
@@ -496,7 +514,9 @@ def strict_json(data: bytes | str) -> Any:
         raise Fault(f"{name} in an answer")
 
     text = data.decode("ascii") if isinstance(data, bytes) else data
-    return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no character
+    return value
 
 
 def messages_in(answer: Answer) -> list[Any]:
@@ -549,7 +569,7 @@ def check_message(message: Any, answer: Answer, asked: Asked | None) -> None:
             return
     # A stream that is resumed brings the answer to an earlier request.
     resumed, id = asked is not None and asked.method == b"GET", message["id"]
-    if not resumed and (type(id), id) not in (asked.ids if asked else []):
+    if type(id) not in (str, int) or not resumed and (type(id), id) not in (asked.ids if asked else []):
         raise Fault(f"an id that was not sent: {id!r:.200}")
 
 
@@ -570,6 +590,8 @@ def check_conversation(sent: bytes, received: bytes, ended: bool) -> str:
             raise Fault(f"unsound bytes are answered {answer.status} {answer.fields.get('connection')}")
         if not answer.complete and not (request and request.listens and last and not ended):
             raise Fault("a stream is cut off")
+        if answer.status < 300 and request and request.method == b"POST" and not request.is_json:
+            raise Fault(f"what is no JSON is answered {answer.status}")
         for message in messages_in(answer):
             check_message(message, answer, request)
     # Nothing that was asked stays without an answer, and what cannot be read is refused.

@@ -941,19 +941,20 @@ MAX_DEPTH = 100  # schemas entered, one inside the other, at 7 Python frames or 
 def check(value: Any, schema: Any, path: str = "") -> None:
     """Raise SchemaError unless a JSON value satisfies a schema, which has passed `check_schema`."""
     try:
-        inside(path, check_at, value, schema, schema, 0)
+        inside(path, check_at, value, Place(schema, schema, 0, {}))
     except RecursionError:  # [schema.no-endless-recursion] a hostile value, or a $ref that leads to itself
         raise SchemaError(path, "nested too deeply") from None
 
 
-def check_at(value: Any, schema: Any, root: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:  # [schema.bounded-depth]
+def check_at(value: Any, at: Place) -> None:
+    schema = at.schema
+    if at.depth > MAX_DEPTH:  # [schema.bounded-depth]
         raise RecursionError
     if isinstance(schema, bool):
         if not schema:
             raise SchemaError("", "is not allowed")
         return
-    kind, at = KINDS.get(type(value)), Place(schema, root, depth)
+    kind = KINDS.get(type(value))
     if kind is None:
         raise SchemaError("", f"a {type(value).__name__} is not a JSON value")
     for keyword, argument in schema.items():
@@ -972,20 +973,28 @@ def check_at(value: Any, schema: Any, root: Any, depth: int) -> None:
 
 @dataclass(slots=True)
 class Place:
-    schema: Schema  # whose keywords are being asked
+    schema: Any  # whose keywords are being asked
     root: Any  # the document, in which $ref looks
     depth: int  # schemas entered
+    known: dict[tuple[int, int], bool]  # what `fits` has found: ids of value and schema, which live longer than we do
 
     def enter(self, value: Any, schema: Any, key: str | int = "") -> Literal[True]:
         """Check against a schema inside this one: the same value, or its member `key`."""
-        inside(key, check_at, value, schema, self.root, self.depth + 1)
+        inside(key, check_at, value, self.inner(schema))
         return True
 
     def fits(self, value: Any, schema: Any) -> bool:
-        try:
-            return self.enter(value, schema)
-        except SchemaError:
-            return False
+        """[schema.bounded-depth] Whether it does, found out once: asked twice a level, 40 levels would take for ever."""
+        pair = id(value), id(schema)
+        if pair not in self.known:
+            try:
+                self.known[pair] = self.enter(value, schema)
+            except SchemaError:
+                self.known[pair] = False
+        return self.known[pair]
+
+    def inner(self, schema: Any) -> Place:
+        return Place(schema, self.root, self.depth + 1, self.known)
 
 
 def shown(value: Any) -> str:
@@ -1052,7 +1061,7 @@ def judged_by(schema: Any, value: Any, at: Place) -> set[Any]:
     """The members that a schema has a say on, by itself or through the schemas that the same value fits."""
     if isinstance(schema, bool):
         return set()
-    contained, at = schema.get("contains", False), Place(schema, at.root, at.depth + 1)
+    contained, at = schema.get("contains", False), at.inner(schema)
     judged = {i for i, item in enumerate(value) if at.fits(item, contained)} if isinstance(value, list) else set()
     asked = [*schema.get("anyOf", []), *schema.get("oneOf", []), schema.get("if", False)]
     same = [inner for inner in asked if at.fits(value, inner)]

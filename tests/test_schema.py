@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from enum import Enum
 from pathlib import Path
+from time import process_time
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Optional, Required, TypedDict
 from uuid import UUID
 
@@ -376,3 +378,23 @@ def test_a_schema_that_cannot_work_is_refused_at_its_place(schema: Any, place: s
 def test_a_schema_handed_out_is_the_callers_own() -> None:
     schema_of(str)["title"] = "changed"
     assert schema_of(str) == STRING
+
+
+@pytest.mark.parametrize("schema", [
+    {"properties": {"child": {"oneOf": [{"$ref": "#"}, {"type": "null"}]}}},
+    {"properties": {"child": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}},
+    {"anyOf": [{"properties": {"child": {"$ref": "#"}}}], "unevaluatedProperties": False},
+    {"oneOf": [{"properties": {"child": {"$ref": "#"}}}, {"type": "null"}], "unevaluatedProperties": False},
+    {"if": {"properties": {"child": {"$ref": "#"}}}, "then": True, "unevaluatedProperties": False},
+    {"not": {"not": {"oneOf": [{"properties": {"child": {"$ref": "#"}}}, {"type": "null"}]}}},
+])  # fmt: skip
+@pytest.mark.parametrize("leaf", [{}, 5, None])
+def test_schema_within_itself_is_asked_once_about_each_part_of_a_value(schema: Any, leaf: Any) -> None:
+    """[schema.bounded-depth] Asked twice a level, 18 levels would take seconds, and 30 the rest of the day."""
+    schema, value, begun = {"type": ["object", "null"]} | schema, leaf, process_time()
+    check_schema(schema)
+    for _ in range(30):
+        value = {"child": value}
+    with contextlib.suppress(SchemaError):
+        check(value, schema)
+    assert process_time() - begun < 1

@@ -114,8 +114,11 @@ class Limits:
     # One session.
     sessions: int = 10_000  # beyond: 503 with Retry-After
     calls: int = 64  # in flight at once in one session; beyond: 429
+    client_bytes: int = 64 * 1024  # what a client says of itself in `initialize`, which its session keeps
     subscriptions: int = 1_000  # resources watched by one session, or by one call of subscriptions/listen
+    uri_characters: int = 8 * 1024  # of one that is watched
     streams: int = 16  # finished event streams that are kept for a client that comes back
+    delivered_bytes: int = 32 * 1024 * 1024  # of those in all sessions whose last event was handed to a connection
     # One event stream.
     stream_events: int = 1_000  # kept for replay; beyond, the oldest notification is forgotten
     stream_bytes: int = 1024 * 1024
@@ -266,7 +269,7 @@ def read_head(reader: ByteReader, limits: Limits) -> Reading[Request]:
     """[limits.head] Read a request line and header fields, or refuse them as soon as nothing good can come of them."""
     buffer = reader.buffer
     while True:
-        while buffer.startswith(b"\r\n"):  # [http.empty-line-before] left by clients that end a body with CRLF
+        if buffer.startswith(b"\r\n"):  # [http.empty-line-before] left by clients that end a body with CRLF
             del buffer[:2]
         blank_line = buffer.find(b"\r\n\r\n")
         size = len(buffer) if blank_line < 0 else blank_line
@@ -459,7 +462,7 @@ class Stream:
     limits: Limits
     name: str = ""  # the first half of its event ids
     primed: bool = False  # whether a connection starts with an empty event that carries an id
-    on_detach: Callable[[], None] | None = None  # told when a connection leaves
+    on_detach: Callable[[Stream], None] | None = None  # told when a connection leaves
     kind: str = ""  # of its events; '' is the same as 'message'
     last: int = 0  # number of the newest event
     sent: int = 0  # number of the newest event that was handed to a connection
@@ -490,7 +493,7 @@ class Stream:
             leaving, self.sink = self.sink, None
             leaving.end()
             if self.on_detach:
-                self.on_detach()
+                self.on_detach(self)
 
     def push(self, data: bytes, keep: bool = False, kind: str = "") -> None:
         """Add an event and write it now, if a connection can take it. Never waits."""
@@ -1998,11 +2001,18 @@ class Session:
         """Open a stream that can be resumed. Of those that ended, only the newest are kept."""
         ended = [name for name, stream in self.streams.items() if stream.finished and stream.sink is None]
         for name in ended[: max(0, len(ended) + 1 - self.sessions.limits.streams)]:
-            del self.streams[name]
+            self.forget(self.streams[name])
         # [limits.streams] [event.id-unique] [event.id-names-stream] Random: another session's event id finds nothing.
-        stream = Stream(self.sessions.limits, secrets.token_hex(8), self.primes, lambda: self.sessions.use(self))
+        stream = Stream(self.sessions.limits, secrets.token_hex(8), self.primes, self.left)
         self.streams[stream.name] = stream
         return stream
+
+    def left(self, stream: Stream) -> None:
+        self.sessions.keep(self, stream)
+
+    def forget(self, stream: Stream) -> None:
+        self.streams.pop(stream.name, None)
+        self.sessions.delivered_bytes -= self.sessions.delivered.pop(stream, (self, 0))[1]
 
     def standalone_stream(self) -> Stream:
         if self.standalone is None:
@@ -2036,6 +2046,8 @@ class Sessions:
     def __init__(self, limits: Limits, timeout: float, clock: Callable[[], float]) -> None:
         self.limits, self.timeout, self.clock = limits, timeout, clock
         self.by_id: OrderedDict[str, Session] = OrderedDict()
+        self.delivered: dict[Stream, tuple[Session, int]] = {}  # those that ended, oldest first -> whose, and its bytes
+        self.delivered_bytes = 0
 
     def open(
         self, principal: str | None, version: str, client_info: Message, capabilities: Message, two_channel: bool = False,
@@ -2066,13 +2078,24 @@ class Sessions:
         if session.id in self.by_id:
             self.by_id.move_to_end(session.id)
 
+    def keep(self, session: Session, stream: Stream) -> None:
+        """[limits.delivered] A connection left a stream. One that has ended is kept, should its end have been lost."""
+        self.use(session)
+        if stream.finished and not stream.unsent and stream.name in session.streams:
+            self.delivered_bytes += stream.size - self.delivered.pop(stream, (session, 0))[1]
+            self.delivered[stream] = session, stream.size
+            while self.delivered_bytes > self.limits.delivered_bytes:
+                oldest, (owner, _) = next(iter(self.delivered.items()))
+                owner.forget(oldest)
+
     def end(self, session: Session, reason: str) -> None:
         """[session.end-frees] End a session, whatever the cause."""
         self.by_id.pop(session.id, None)
         for call in list(session.calls):
             call.cancel(reason)
-        for stream in session.streams.values():
+        for stream in list(session.streams.values()):
             stream.detach()
+            session.forget(stream)
 
     def expire(self) -> None:
         """[session.expiry] End those that nobody has used for `timeout` seconds."""
@@ -2203,6 +2226,8 @@ def subscribe(ctx: Context, params: Message) -> Message:
     uri = text_param(params, "uri")
     ctx.server.find_resource(uri)
     assert ctx.session
+    if len(uri) > ctx.server.limits.uri_characters:
+        raise RPCError(INVALID_PARAMS, f"params.uri is longer than {ctx.server.limits.uri_characters} characters")
     if len(ctx.session.subscriptions | {uri}) > ctx.server.limits.subscriptions:  # [limits.subscriptions]
         raise RPCError(INVALID_REQUEST, "too many subscriptions in this session: unsubscribe from some first")
     ctx.session.subscriptions.add(uri)
@@ -2374,7 +2399,7 @@ def initialize(
 ) -> Reply:  # fmt: skip
     """[initialize.always] Open a session, whatever id or version header comes along: the sender has none that works."""
     try:
-        client = read_client(message, two_channel)
+        client = read_client(server, message, two_channel)
     except RPCError as error:  # [error.same-id]
         return Reply(200, JSON_HEADERS, encode_error(message["id"], error))
     session = server.sessions.open(request.principal, *client, two_channel)
@@ -2386,14 +2411,17 @@ def initialize(
     return reply
 
 
-def read_client(message: Message, two_channel: bool) -> tuple[str, Message, Message]:
+def read_client(server: MCPServer, message: Message, two_channel: bool) -> tuple[str, Message, Message]:
     """What `initialize` agrees on: the version, who the client is, and what it can do. RPCError."""
-    params = message.get("params", {})
+    params, most = message.get("params", {}), server.limits.client_bytes
     requested = text_param(params, "protocolVersion")
     served = (TWO_CHANNEL_REVISION, *SESSION_REVISIONS) if two_channel else SESSION_REVISIONS
     # [version.same] [version.other] [version.latest]
     version = requested if requested in served else LATEST_SESSION_REVISION
-    return version, object_param(params, "clientInfo"), object_param(params, "capabilities")
+    info, capabilities = object_param(params, "clientInfo"), object_param(params, "capabilities")
+    if len(encode([info, capabilities])) > most:  # [limits.client]
+        raise RPCError(INVALID_PARAMS, f"params.clientInfo and params.capabilities are larger than {most} bytes")
+    return version, info, capabilities
 
 
 def introduce(server: MCPServer, session: Session, message: Message) -> bytes:
@@ -2701,7 +2729,7 @@ async def answer_call(ctx: Context) -> bytes | None:
         # [cancel.no-response] [modern.silent-after-cancel] even if the handler paid no heed
         return answer if ctx.cancelled is None else None
     except RPCError as chosen:
-        error = chosen
+        error = chosen.with_traceback(None)  # which would hold us, and all that the call was about, for long
     except ToolError as failure:  # also a prompt or a resource may fail in words meant for the client
         error = RPCError(INTERNAL_ERROR, str(failure))
         if isinstance(failure, MissingCapability) and ctx.session is None:  # [capability.missing]
@@ -2989,7 +3017,7 @@ async def handle_delete(server: MCPServer, request: Request) -> Reply:
 async def handle_options(server: MCPServer, request: Request) -> Reply:
     """[cors.preflight] Say what is possible here, to a browser too. Header names are sent back as they came."""
     asked = request.headers.get("access-control-request-headers", "")
-    names = ", ".join(name for name in re.split(r"[ \t]*,[ \t]*", asked) if re.fullmatch(TOKEN, name))
+    names = ", ".join(name for name in map(str.strip, asked.split(",")) if re.fullmatch(TOKEN, name))
     allow = find_route(server, request).allow
     return Reply(204, (allow, ("Access-Control-Allow-Methods", allow[1]), ("Access-Control-Allow-Headers", names)))
 
@@ -3116,7 +3144,7 @@ def answer_initialize(server: MCPServer, session: Session, message: Message) -> 
     try:
         if not is_initialize(message):
             raise RPCError(INVALID_REQUEST, "send initialize first")
-        session.version, session.client_info, session.client_capabilities = read_client(message, two_channel=True)
+        session.version, session.client_info, session.client_capabilities = read_client(server, message, two_channel=True)
     except RPCError as error:
         return encode_error(message["id"], error)
     return introduce(server, session, message)
@@ -3188,6 +3216,7 @@ class Connection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
         self.patience, self.awaited, self.deadline = 0.0, "", math.inf  # for how long, on what, and when it gives up
         self.writable, self.paused_at = asyncio.Event(), math.inf  # whether the peer reads, and since when it does not
+        self.unread = 0  # bytes that waited for it when the sweep last looked
         self.gathered = bytearray()  # what of an event stream goes out at the end of this turn of the event loop
         self.written_at = 0.0  # when we last wrote to one
         self.request = Request("", "")  # that is being read or answered
@@ -3256,7 +3285,7 @@ class Connection(asyncio.Protocol):
         try:
             while next(self.requests):
                 if not await self.send_reply(await self.server.handle(self.request)):
-                    self.transport.close()
+                    self.linger()
                     return
                 if self.reader.buffer:
                     await asyncio.sleep(0)  # a turn for the others
@@ -3265,7 +3294,6 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
         except HTTPError as error:  # nothing that follows can be trusted to be a request
             self.request = dataclasses.replace(self.request, headers=self.request.headers | {"connection": "close"})
-            self.requests, self.reader.ended = self.discard(), None if self.reader.ended is error else self.reader.ended
             await self.send_reply(refuse(self.request, error))
             self.linger()
         except (ConnectionEnded, OSError):  # the peer is gone, which is its right
@@ -3287,12 +3315,23 @@ class Connection(asyncio.Protocol):
             self.expect(limits.head_seconds, "the request head")
             self.request = request = yield from read_head(reader, limits)
             self.expect(limits.body_seconds, "the request body")
+            body = read_body(reader, request, limits)
             # [http.expect-100] [http.old-no-expect]
             if request.minor_version and request.headers.get("expect", "").lower() == "100-continue":
-                self.transport.write(CONTINUE)
-            request.body = yield from read_body(reader, request, limits)
+                body = self.invite(body)
+            request.body = yield from body
             self.deadline = math.inf
             yield True
+
+    def invite(self, reading: Reading[bytes]) -> Reading[bytes]:
+        """Read a body that the peer will send when it is told to; first it must be one that we would read."""
+        try:
+            next(reading)
+        except StopIteration as whole:
+            return typing.cast(bytes, whole.value)
+        self.transport.write(CONTINUE)
+        yield
+        return (yield from reading)
 
     def discard(self) -> Reading[None]:
         """Read, and throw away."""
@@ -3343,11 +3382,11 @@ class Connection(asyncio.Protocol):
 
     def linger(self) -> None:
         """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
-        self.deadline, self.awaited = self.server.clock() + 2, ""
+        self.requests, self.deadline, self.awaited = self.discard(), self.server.clock() + 2, ""
         with contextlib.suppress(OSError):  # the peer has gone
             if self.transport.can_write_eof():  # TLS cannot
                 self.transport.write_eof()
-        if self.reader.ended:
+        if self.reader.ended or self.server.shut.is_set() or not self.transport.can_write_eof():
             self.transport.close()
 
     def probe(self, times: int) -> None:
@@ -3359,6 +3398,9 @@ class Connection(asyncio.Protocol):
 
     def sweep(self, now: float, limits: Limits) -> None:
         """[limits.time] [stream.heartbeat] Called once a second: give up on a late peer, and keep proxies awake."""
+        unread, self.unread = self.unread, self.transport.get_write_buffer_size()
+        if self.unread < unread and self.congested:
+            self.paused_at = now  # it reads, if slowly
         if now - self.paused_at > limits.send_seconds:
             log.info("connection dropped: its peer read nothing for %g seconds", limits.send_seconds)
             self.transport.abort()

@@ -167,6 +167,35 @@ async def test_expect_100_continue_gets_its_go_ahead_before_the_body():
 
 
 @pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"content_length": 5_000_000}, 413),
+        ({"content_length": "+5"}, 400),
+        ({"transfer_encoding": "gzip, chunked"}, 501),
+        ({"content_length": 0}, 400),  # nothing to wait for: no JSON
+    ],
+)
+@spoken
+async def test_body_that_would_be_refused_is_not_invited(fields, status):
+    """[http.expect-100] The final status takes the place of the 100."""
+    session = (await Client(mcp := MCPServer("test")).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("POST", **session, **fields, expect="100-continue"))
+        assert (await wire.reply()).status == status
+
+
+@pytest.mark.parametrize(("version", "connection"), [("1.1", "close"), ("1.0", None)])
+@spoken
+async def test_last_answer_survives_what_its_client_sends_after_the_request(version, connection):
+    """[http.linger] [http.close-said] It would be destroyed on its way if the connection closed on unread bytes."""
+    session = (await Client(mcp := MCPServer("test")).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(post(session, ping(1), version, connection=connection) + b"x" * 1_000_000)
+        assert (await wire.reply()).message == pong(1)
+        assert await wire.end() == b""
+
+
+@pytest.mark.parametrize(
     ("version", "asks", "says", "stays"),
     [
         ("1.1", None, None, True),

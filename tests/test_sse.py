@@ -118,7 +118,7 @@ def test_events_wait_for_a_connection_that_was_lost() -> None:
     """[disconnect.not-cancel] Nothing is lost or sent twice when the next connection goes on from here."""
     one = stream(b"1")
     left: list[str] = []
-    one.on_detach = lambda: left.append("left")
+    one.on_detach = lambda stream: left.append("left")
     page = attach(one)
     one.detach(page)
     assert page.ended
@@ -154,7 +154,7 @@ def test_detaching_ends_a_connection_once() -> None:
     """[stream.close-to-poll] Only the connection: the stream lives on."""
     one = stream()
     left: list[str] = []
-    one.on_detach = lambda: left.append("left")
+    one.on_detach = lambda stream: left.append("left")
     one.detach()
     page = attach(one)
     one.detach()

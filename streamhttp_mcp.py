@@ -4,7 +4,7 @@
 It serves the session-based revisions 2025-03-26, 2025-06-18 and 2025-11-25, and the stateless 2026-07-28, on one
 endpoint, and beside it, if asked to, HTTP+SSE of 2024-11-05. Three things to try:
 
-    python streamhttp_mcp.py                       # a document analyser for this folder; prints how to connect
+    python streamhttp_mcp.py                       # a document analyser for this folder; prints how to watch it
     python streamhttp_mcp.py --root ~/notes        # the same for another one
     python -c 'import streamhttp_mcp as s; help(s.MCPServer)'
 
@@ -38,6 +38,7 @@ import dataclasses
 import functools
 import hashlib
 import hmac
+import html
 import inspect
 import itertools
 import json
@@ -73,7 +74,7 @@ from fractions import Fraction
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, TypeVar, Union, get_args, get_origin
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
 from uuid import UUID
 
 __version__ = "0.1.0"
@@ -3719,7 +3720,8 @@ class MCPServer(Catalog):
 # ---- 15 Demo and main --------------------------------------------------------------------------------
 # A server worth pointing a client at: it analyzes the text, Markdown and source files below one folder. First
 # a pure function from text to numbers, then the one door to the disk (`find_document`), then the server,
-# each feature put to one real use, then `main`. Whatever a client sends, nothing outside the folder is read.
+# each feature put to one real use, then the page that shows the conversation, then `main`. Whatever a client
+# sends, nothing outside the folder is read. Vendoring this file? Delete all from here to the licence.
 
 STOP_WORDS = frozenset("""all also and any are been but can for from had has have her his how into its more not one our
     she than that the their them then there these they this was were what when which who will with you""".split())
@@ -3873,7 +3875,444 @@ def document_analyzer(root: Path, **settings: Any) -> MCPServer:
     async def complete(ref: dict[str, Any], argument: dict[str, Any], context: dict[str, Any] | None) -> list[str]:
         return [path for path in listed if argument["value"].lower() in path.lower()]  # nothing else can be completed
 
+    mcp.route("GET", "/", show_page)
+    mcp.route("POST", "/expire", let_time_pass, guarded=True)
     return mcp
+
+# The page at `/`: a client in the browser, which shows both sides of its conversation with the server it comes from.
+
+
+async def show_page(server: MCPServer, request: Request) -> Reply:
+    """[demo.page-policy] [demo.page-text] The page, open to all: a browser that follows a link has no token to send."""
+    return Reply(200, PAGE_HEADERS, PAGE.replace("{endpoint}", html.escape("." + server.path)).encode())
+
+
+async def let_time_pass(server: MCPServer, request: Request) -> Reply:
+    """As if `session_timeout` had passed since a session was last used: who watches will not wait for it. Not MCP.
+
+    The session then ends as any other does, by `Sessions.expire`; and, as any other, does not while it is in use.
+    """
+    sessions = server.sessions
+    session = sessions.find(request.headers.get("mcp-session-id"), request.principal)
+    if session.alive:
+        raise HTTPError(409, "the session is in use: a call is running, or a stream is open")
+    session.used -= sessions.timeout
+    sessions.by_id.move_to_end(session.id, last=False)
+    sessions.expire()
+    return Reply(204)
+
+
+def hash_source(element: str) -> str:
+    """What a policy calls the content of PAGE's only <style> or <script>: 'style' -> "'sha256-...'"."""
+    content = PAGE.partition(f"<{element}>")[2].partition(f"</{element}>")[0]
+    return f"'sha256-{to_base64(hashlib.sha256(content.encode()).digest())}'"
+
+
+PAGE = r"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="mcp-endpoint" content="{endpoint}">
+<title>Watch MCP over HTTP</title>
+<style>
+:root { color-scheme: light dark; --paper: light-dark(#fbfaf7, #17171b); --ink: light-dark(#1f1d26, #ebe9f1);
+  --muted: light-dark(#5d5a68, #a9a6b5); --line: light-dark(#dcd9e3, #3a3844); --raised: light-dark(#fff, #222228);
+  --client: light-dark(#4338ca, #aab1ff); --server: light-dark(#0b6b60, #5fd3c0); --error: light-dark(#b3261e, #ff9d92); }
+* { box-sizing: border-box; margin: 0; min-width: 0; } [hidden] { display: none !important; }
+body { height: 100dvh; display: grid; grid-template-rows: auto minmax(0, 1fr); background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; }
+header { display: grid; gap: .75rem; padding-block: 1rem; background: var(--raised); border-bottom: 1px solid var(--line); }
+header > *, #stories, fieldset, form div { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center;
+  padding: 0; border: 0; }
+h1 { font-size: 1.25rem; } small, #status, .job { font-size: .8125rem; color: var(--muted); } #status { flex: 1; }
+label { display: inline-flex; gap: .4rem; align-items: center; min-height: 2.4rem; }
+button, select, input, textarea { font: inherit; color: inherit; background: var(--raised); max-width: 100%;
+  border: 1px solid var(--muted); border-radius: .5rem; padding: .3rem .75rem; min-height: 2.4rem; }
+[type=radio], [type=checkbox] { min-height: 0; width: 1.1rem; height: 1.1rem; accent-color: var(--client); }
+.strong { background: var(--client); border-color: var(--client); color: var(--raised); }
+[aria-busy=true] button { background: none; border-color: var(--line); color: var(--muted); }
+button:not(.strong):hover, [aria-busy=true] [aria-current=true] { border-color: var(--client); color: var(--client); }
+:focus-visible { outline: 3px solid var(--client); outline-offset: 2px; }
+#now { display: grid; grid-template-columns: 5fr 6fr; gap: .25rem 2rem; min-height: 3rem; align-items: start; }
+.job { display: grid; grid-template-columns: 1fr 2fr 2fr; align-items: baseline; gap: .75rem; min-height: 1.5rem; }
+.job span, summary :is(code, small) { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+progress { width: 100%; height: .75rem; accent-color: var(--server); }
+main { overflow: auto; } ol { list-style: none; padding: 0 0 1rem; }
+header, #heads, li { padding-inline: max(1rem, calc((100% - 90rem) / 2)); scroll-margin-bottom: 1rem; }
+#heads, li { display: grid; grid-template-columns: 3rem 5fr 5.5rem 7fr; }
+#heads { position: sticky; top: 0; z-index: 1; padding-block: .5rem; background: var(--paper); font-weight: 600; }
+#heads > *, .client details, li form { grid-column: 2; color: var(--client); padding-left: .4rem; }
+#heads > :last-child, details, li p { grid-column: 4; color: var(--server); padding-left: .4rem; }
+#lanes span { margin-left: .5rem; padding: .1rem .6rem; border: 1px solid; border-radius: 1rem; font-size: .8125rem; }
+li > * { grid-row: 1; } time { color: var(--muted); font: .75rem/1.7rem ui-monospace, monospace; }
+li p { padding-block: .5rem; color: var(--muted); max-width: 65ch; font-size: .9375rem; }
+.rails { grid-column: 3; display: flex; position: relative; --tone: var(--server); } .client .rails { --tone: var(--client); }
+.client .rails, .whole .rails, .dot ~ i { background: linear-gradient(var(--tone) 0 0) 0 .85rem / 100% 1px no-repeat; }
+.client .rails::after, .whole .rails::after { content: ""; position: absolute; top: calc(.85rem - 4.5px); right: -1px;
+  border: 5px solid transparent; border-right-width: 0; border-left-color: var(--tone); }
+.whole .rails::after { right: auto; left: -1px; rotate: 180deg; }
+.rails i { flex: 1; position: relative; }
+.rails i::before, .rails i::after { position: absolute; background: var(--server); left: calc(50% - 1px); }
+.on::before { content: ""; width: 2px; top: 0; bottom: 0; }
+.from::before { top: .85rem; } .end::before { bottom: calc(100% - .85rem); }
+.dot::after { content: ""; width: 9px; height: 9px; border-radius: 9px; margin-left: -3.5px; top: calc(.85rem - 4px); }
+.error :is(code, small, p) { color: var(--error); }
+summary { display: flex; gap: .75rem; align-items: baseline; padding: .1rem .4rem .1rem 0; cursor: pointer; }
+summary:hover, [open] { background: var(--raised); } [open] summary { flex-wrap: wrap; } [open] * { white-space: normal; }
+summary b { flex: none; min-width: 4rem; font-size: .8125rem; } small.why { flex: 1 1000 0; } .id { flex: none; }
+code, pre { font: .8125rem/1.5rem ui-monospace, "DejaVu Sans Mono", monospace; color: var(--ink); overflow-wrap: anywhere; }
+pre, [open] pre { padding: .25rem .4rem .75rem 0; white-space: pre-wrap; max-height: 24rem; overflow: auto;
+  line-height: 1.25rem; }
+li form { display: grid; gap: .75rem; margin: .5rem 0; padding: 1rem; border: 1px solid; border-radius: .75rem;
+  background: var(--raised); } form pre { max-height: 9rem; } textarea { min-height: 5rem; width: 100%; }
+li form label { display: grid; gap: .25rem; justify-items: start; color: var(--ink); }
+@media (max-width: 50rem) {
+  header { gap: .5rem; padding-block: .75rem; } header * { font-size: .875rem; } #status { flex-basis: 100%; }
+  button, select, label { min-height: 2.2rem; } #now { grid-template-columns: 1fr; min-height: 5rem; }
+  #heads, li { grid-template-columns: 2.5rem 1fr 1fr auto; padding-inline: .75rem; }
+  .rails { grid-column: 1; } time { grid-column: 4; } li form { grid-column: 2 / 5; }
+  #heads > :last-child { grid-column: 3 / 5; } li > details, li p { grid-column: 2 / 4; }
+  .server details { margin-left: 1rem; } summary { flex-wrap: wrap; gap: 0 .75rem; }
+  summary code { flex-basis: 100%; order: 1; } .why { order: 2; }
+  details:not([open]) .why, #lanes, label small { display: none; }
+}
+@media (max-height: 38rem) { body { display: block; } }
+</style>
+<header>
+<div><h1>MCP over HTTP, as it happens</h1> <p id="status" role="status"></p>
+<fieldset id="eras" aria-label="Revision of MCP">
+<label><input type="radio" name="era" value="2025-11-25" checked>2025-11-25 <small>sessions</small></label>
+<label><input type="radio" name="era" value="2026-07-28">2026-07-28 <small>stateless</small></label></fieldset></div>
+<div><div id="stories" role="group" aria-label="What to watch"></div>
+<label>Document <select id="document"><option value="">listed by Connect</option></select></label></div>
+<div id="now"><p id="story">This page is a client of the server it comes from. Press a button, and watch: left what the
+client says, right what the server says, in the middle a line for each stream that is open.</p>
+<div id="jobs"></div></div>
+<form id="login" hidden><label>This server wants a token <input id="token" type="password" autocomplete="off" required>
+</label><button class="strong">Use it</button></form>
+</header>
+<main id="log" tabindex="0" aria-label="The conversation">
+<div id="heads"><span>Client says</span><span>Server says<span id="lanes"></span></span></div>
+<ol id="rows"><li><p>The conversation comes here, the newest below. A message unfolds to its headers and its JSON.</p></li></ol>
+</main>
+<script>
+"use strict";
+const SESSIONS = "2025-11-25", STATELESS = "2026-07-28", META = "io.modelcontextprotocol/";
+const CLIENT = {name: "page", version: "1"}, CAPABILITIES = {elicitation: {form: {}}, sampling: {}};
+const endpoint = new URL(document.querySelector("meta[name=mcp-endpoint]").content, document.baseURI);
+const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const $ = (id) => document.getElementById(id), pretty = (value) => JSON.stringify(value, null, 2);
+const lanes = [];  // the open streams, each in its lane of the middle; null where one has ended
+let era = SESSIONS, session = null, own = null, exchanges = 0, ids = 0, began = 0, running = false;
+
+// Showing. What a server says becomes text, and never HTML.
+function make(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+function addRow(side, cell, lane, mark = "dot") {
+  const log = $("log"), following = log.scrollHeight - log.scrollTop - log.clientHeight < 200;
+  const slots = Array.from({length: Math.max(4, lanes.length)}, (_, slot) => slot === lane ? `on ${mark}` : lanes[slot] && "on");
+  const rails = make("span", {className: "rails"}, ...slots.map((className) => make("i", {className: className ?? ""})));
+  const seconds = (performance.now() - (began ||= performance.now())) / 1000;
+  const row = make("li", {className: side}, make("time", {}, seconds.toFixed(2)), rails, cell);
+  $("rows").append(row);
+  if (mark === "end dot") lanes[lane] = null;
+  $("lanes").replaceChildren(...lanes.filter(Boolean).map((name) => make("span", {}, name)));
+  if (following) row.scrollIntoView({block: "nearest"});
+  return row;
+}
+const note = (text, side = "note") => void addRow(side, make("p", {}, text));
+// A message or the head of a reply: over which connection, what, and why. It unfolds to what went over the wire.
+function say(side, where, text, why = "", wire = "", {lane, mark, id = ""} = {}) {
+  const line = make("summary", {}, make("b", {}, where), make("code", {}, text), make("small", {className: "why"}, why),
+    make("small", {className: "id"}, id && `id \u2026${id.slice(-6)}`));
+  addRow(side, make("details", {}, line, make("pre", {tabIndex: 0}, wire)), lane, mark);
+}
+function brief({method, params: {name, arguments: given = {}, progress, total, message, requestId} = {}, result, error}) {
+  if (error) return `error ${error.code}: ${error.message}`;
+  const about = [method, name, ...Object.values(given), total && `${progress}/${total}`, message, requestId];
+  if (method) return about.filter((value) => value !== undefined).join(" ");
+  if (result.inputRequests) return `needs input: ${Object.values(result.inputRequests).map((asked) => asked.method)}`;
+  return `result ${[result.content].flat()[0]?.text ?? result.action ?? JSON.stringify(result).slice(0, 200)}`;
+}
+const WHY = {
+  "initialize": "opens a session", "notifications/initialized": "ready; no answer wanted",
+  "server/discover": "what is served here?", "subscriptions/listen": "stays open for notices of change",
+  "resources/list": "the documents to choose from", "notifications/progress": "on the stream of its call",
+  "elicitation/create": "a question to the user", "sampling/createMessage": "a question to the client's model",
+  "notifications/cancelled": "the call, by its id", "notifications/subscriptions/acknowledged": "what will be told",
+};
+
+// Speaking. An HTTP exchange; a stream of events; a request, which may take several of these; a tool that may ask.
+function headersFor(message, extra) {
+  const opening = message?.method === "initialize", modern = message && era === STATELESS, token = $("token").value;
+  return {Accept: "application/json, text/event-stream", ...(message && {"Content-Type": "application/json"}), ...extra,
+    ...(!opening && {"MCP-Protocol-Version": era}), ...(!opening && session && {"Mcp-Session-Id": session}),
+    ...(modern && {"Mcp-Method": message.method}), ...(modern && message.params.name && {"Mcp-Name": message.params.name}),
+    ...(token && {Authorization: `Bearer ${token}`})};
+}
+async function send(verb, message, {extra, why, text, url = endpoint, signal} = {}) {
+  const where = `${verb} ${++exchanges}`, headers = headersFor(message, extra);
+  const write = (fields) => [...fields].map(([name, value]) => `${name}: ${name === "Authorization" ? "..." : value}\n`).join("");
+  say("client", where, text ?? brief(message), why ?? WHY[message?.method],
+    `${verb} ${url.pathname}\n${write(Object.entries(headers))}(and what the browser adds)\n\n${message ? pretty(message) : ""}`);
+  try {
+    const reply = await fetch(url, {method: verb, headers, body: message && JSON.stringify(message), signal});
+    const status = `${reply.status} ${reply.statusText}`, head = `${status}\n${write(reply.headers)}\n`;
+    session = reply.headers.get("mcp-session-id") ?? session;
+    $("login").hidden = reply.status !== 401;
+    if (reply.headers.get("content-type") === "text/event-stream") {
+      const lane = [...lanes, null].findIndex((name) => !name), why = "an event stream: it may say more than the result";
+      lanes[lane] = where;
+      say("server", where, `${reply.status} text/event-stream`, why, head, {lane, mark: "from dot"});
+      return {where, lane, body: reply.body, signal};
+    }
+    const body = await reply.text(), answer = body.startsWith("{") ? JSON.parse(body) : null;
+    say(`server whole ${reply.ok && !answer?.error ? "" : "error"}`, where, answer ? `${reply.status} ${brief(answer)}` : status,
+      answer?.result && "one JSON body: only the result", head + (answer ? pretty(answer) : body));
+    return {where, answer, status: reply.status};
+  } catch (error) {
+    say("server whole error", where, "no answer", error.message);
+    throw Object.assign(error, {shown: true});
+  }
+}
+async function* readEvents(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = "", read; !(read = await reader.read()).done;) {
+    const events = (text + read.value).split("\n\n");  // a shortcut: \r may end a line, too; from this server it does not
+    text = events.pop();
+    for (const raw of events) yield [raw, Object.fromEntries(raw.split("\n").map((line) => line.split(/: ?(.*)/s)))];
+  }
+}
+async function follow({where, lane, body, signal}, job) {
+  let end = ["server", where, "the stream ends"];
+  try {
+    for await (const [raw, {id, data, retry}] of readEvents(body)) {
+      job.last = id ?? job.last;
+      job.pause ??= retry;
+      if (id && !data) say("server", where, "an empty event", "its id is where to resume from", raw, {lane, id});
+      if (!data) continue;
+      const message = JSON.parse(data), why = WHY[message.method] ?? "the response, so the end";
+      if (id) job.seen.push(id.split("-").pop());
+      if (!message.method) job.answer = message;
+      say(message.error ? "server error" : "server", where, brief(message), why, raw.replace(data, () => pretty(message)), {lane, id});
+      if (message.method && "id" in message) answerQuestion(message, job).catch(report);
+      if (message.method === "notifications/progress") job.progress(message.params);
+    }
+  } catch (error) {
+    end = signal.aborted ? ["client", where, "closes the connection"] : ["server error", where, `breaks: ${error.message}`];
+  }
+  say(...end, "", "", {lane, mark: "end dot"});
+}
+async function request(method, params = {}, job = {}) {
+  Object.assign(job, {id: ++ids, breaker: new AbortController(), answer: null, last: null, seen: []});
+  const about = {[META + "protocolVersion"]: era, [META + "clientInfo"]: CLIENT, [META + "clientCapabilities"]: CAPABILITIES};
+  const _meta = {...(job.progress && {progressToken: job.id}), ...(era === STATELESS && about)}, used = session;
+  const message = {jsonrpc: "2.0", id: job.id, method, params: {...params, _meta}};
+  let exchange = await send("POST", message, {signal: job.breaker.signal, why: params.inputResponses && "again, with the answer"});
+  if (exchange.status === 404 && used) {
+    note("404 for a session id: that session is over. A client must open a new one, without the id.");
+    if (session === used) session = null;
+    if (!session) await connect();
+    return request(method, params, job);
+  }
+  while (exchange.body) {
+    await follow(exchange, job);
+    if (job.answer || job.cancelled || !job.last) break;
+    await sleep(job.pause);  // no response: not the call has ended, only its connection
+    job.breaker = new AbortController();
+    exchange = await send("GET", null, {signal: job.breaker.signal, extra: {"Last-Event-ID": job.last},
+      text: `Last-Event-ID: \u2026${job.last.slice(-6)}`, why: "resumes that stream"});
+  }
+  job.withdraw?.();
+  const answer = job.answer ?? exchange.answer;
+  if (answer?.error) throw Object.assign(new Error(answer.error.message), {shown: true});
+  return answer?.result;
+}
+async function call(name, args, job = {}) {
+  const bar = make("progress", {max: 1, value: 0}), told = make("span", {}, "called");
+  $("jobs").append(make("label", {className: "job"}, make("span", {}, Object.values(args)[0]), bar, told));
+  job.progress = ({progress, total, message}) => {
+    Object.assign(bar, {max: total, value: progress});
+    told.textContent = message;
+    job.react?.(progress)?.catch(report);
+  };
+  const params = {name, arguments: args};
+  let result = await request("tools/call", params, job);
+  while (result?.inputRequests) {  // 2026-07-28: answer, and call again
+    const inputResponses = {};
+    for (const [key, question] of Object.entries(result.inputRequests)) {
+      inputResponses[key] = await ask(question, job);
+      if (!inputResponses[key]) return note("Refused: the page does not call again. The server has nothing to forget.");
+    }
+    result = await request("tools/call", {...params, inputResponses, requestState: result.requestState}, job);
+  }
+  if (result) bar.value = bar.max;
+  told.textContent = result ? result.isError ? `failed: ${result.content[0].text}` : "done" : "no result";
+}
+async function answerQuestion({id, ...question}, job) {  // 2025-11-25: the answer is a POST of its own
+  const result = await ask(question, job), error = {code: -1, message: "the user refused"};
+  const answer = {jsonrpc: "2.0", id, ...(result ? {result} : {error})};
+  if (!job.answer) await send("POST", answer, {why: "with the question's id"});
+}
+function ask({params}, job) {  // by a form made from its schema; or by a prompt for the model, whom the user plays
+  const schema = params.requestedSchema, form = make("form"), row = addRow("form", form);
+  form.append(make("strong", {}, schema ? params.message : "You are the model. The server asks:"));
+  if (!schema) form.append(make("pre", {tabIndex: 0}, params.messages.map(({content}) => content.text).join("\n\n")));
+  const controls = Object.entries(schema?.properties ?? {answer: {title: "Your answer"}}).map(([name, member]) => {
+    const type = {boolean: "checkbox", integer: "number", number: "number"}[member.type] ?? "text";
+    const required = type !== "checkbox" && (!schema || Boolean(schema.required?.includes(name)));
+    const options = (member.oneOf ?? member.enum)?.map((choice) => new Option(choice.title ?? choice, choice.const ?? choice));
+    const control = options ? make("select", {name, required}, ...(required ? [] : [new Option("")]), ...options) :
+      schema ? make("input", {name, type, required, step: "any"}) : make("textarea", {name, required});
+    form.append(make("label", {}, member.title ?? name, control, make("small", {}, member.description ?? "")));
+    return control;
+  });
+  const valueOf = ({type, checked, value}) => type === "checkbox" ? checked : type === "number" ? Number(value) : value;
+  return new Promise((done) => {
+    const finish = (result) => (row.remove(), $("log").focus(), done(result));
+    const button = (text, result) => make("button", {type: "button", onclick: () => finish(result)}, text);
+    form.append(make("div", {}, make("button", {className: "strong"}, "Send"), ...(schema ?
+      [button("Decline", {action: "decline"}), button("Cancel", {action: "cancel"})] : [button("Refuse", null)])));
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      const content = Object.fromEntries(controls.filter(({value}) => value).map((each) => [each.name, valueOf(each)]));
+      finish(schema ? {action: "accept", content} :
+        {role: "assistant", model: "you", content: {type: "text", text: content.answer}});
+    };
+    job.withdraw = () => row.isConnected && finish(null);
+    controls[0]?.focus();
+    row.scrollIntoView({block: "nearest"});
+  });
+}
+
+// The stories: what a button does, and what there is to see in either revision.
+async function connect() {
+  await hangUp();
+  own = {};
+  if (era === SESSIONS) {
+    await request("initialize", {protocolVersion: era, capabilities: CAPABILITIES, clientInfo: CLIENT}, own);
+    await send("POST", {jsonrpc: "2.0", method: "notifications/initialized"});
+    const options = {signal: own.breaker.signal, text: "the session's own stream", why: "for what belongs to no call"};
+    const exchange = await send("GET", null, options);
+    if (exchange.body) follow(exchange, own);
+  } else {
+    await request("server/discover");
+    request("subscriptions/listen", {notifications: {toolsListChanged: true, resourcesListChanged: true}}, own).catch(report);
+  }
+  const {resources} = await request("resources/list");
+  $("document").replaceChildren(...resources.map(({name}) => new Option(name)));
+}
+async function hangUp() {
+  if (session) await send("DELETE", null, {text: "the session", why: "not needed any more"});
+  else own?.breaker.abort();
+  session = own = null;
+}
+async function analyse(tool) {
+  if (!$("document").value) throw new Error("There is no document in the server's folder.");
+  await call(tool, {path: $("document").value});
+}
+async function slow(data, react) {
+  const job = {react: async (progress) => progress === 2 && react?.(job)};
+  await call("long_running_operation", {data}, job);
+  return job;
+}
+async function breakOff() {
+  const {seen} = await slow("a long text", (job) => (job.pause = 2500, job.breaker.abort()));
+  note(era === SESSIONS ? `Received: events ${seen.join(", ")}. None is missing, none came twice.` :
+    "Closing the stream has cancelled the call. Without event ids there is nothing to resume: call again.");
+}
+const cancel = () => slow("a long text", (job) => {
+  if (era === STATELESS) return job.breaker.abort();
+  const params = {requestId: job.id, reason: "somebody pressed Cancel"};
+  job.cancelled = true;
+  return send("POST", {jsonrpc: "2.0", method: "notifications/cancelled", params});
+});
+async function expire() {
+  if (era === STATELESS) return note("There is no session to expire: the same request is good tomorrow, in any process.");
+  own.breaker.abort();
+  const pass = {url: new URL("expire", document.baseURI), text: "/expire", why: "the demo's own, not MCP: let time pass"};
+  do await sleep(200); while ((await send("POST", null, pass)).status === 409);  // it has not seen yet that we closed
+  await request("tools/list");
+}
+async function end() {
+  if (era === STATELESS) note("There is no session to end. Only subscriptions/listen is open; the page closes its stream.");
+  await hangUp();
+}
+const STORIES = {  // button: [what it does, what to see with sessions, what to see without]
+  "Connect": [connect, `initialize opens a session; its id goes on every request that follows. A GET then opens the
+    session's own stream, for what belongs to no call.`, `No handshake. server/discover asks what is served, which a
+    client may skip. subscriptions/listen is a call whose answer is a stream of change notices.`],
+  "Analyse a document": [() => analyse("analyze_document"), `The tool reports progress before it has a result, so the
+    answer is an event stream: progress, the result, the end.`, `The same call and stream. But a request says all about
+    its client, in _meta, and again in headers for proxies to read; and events have no ids.`],
+  "Two tools at once": [() => Promise.all([slow("apples"), slow("pears")]), `Two POSTs, two streams. What belongs to a
+    call comes on that call's stream and nowhere else.`, `Two POSTs, two streams, as before. The server needs to remember
+    nothing of the client for it.`],
+  "A tool that asks": [() => analyse("intelligent_analysis"), `The question is a request of the server's, on the call's
+    stream, which stays open. Your answer is a POST of its own.`, `The server cannot ask on a stream. The call ends by
+    saying what it needs; the page calls again with your answer and the requestState, and the tool starts again.`],
+  "Break and resume": [breakOff, `After two batches the page breaks the connection; the call goes on. A GET with
+    Last-Event-ID brings what was missed, and then the rest.`, `After two batches the page breaks the connection. In this
+    revision that cancels the call.`],
+  "Cancel": [cancel, `A broken connection cancels nothing, so a notification does. The server stops the call and ends its
+    stream without a response.`, `To cancel is to close the call's stream. There is nothing to send.`],
+  "Expire": [expire, `A session ends when it was not used for a time, and an open stream is use. So the page closes its GET
+    stream; then it lets the demo's session timeout pass at once. The next request gets 404.`, `Nothing expires here.`],
+  "End the session": [end, `DELETE ends the session: its calls are cancelled, its streams end, its id is worth nothing.`,
+    `Nothing is remembered, so there is nothing to end but a stream.`],
+};
+async function play(name) {
+  if (running) return;
+  const [act, ...texts] = STORIES[name], ready = era === SESSIONS ? session : own;
+  $("story").textContent = texts[era === SESSIONS ? 0 : 1];
+  $("jobs").replaceChildren();
+  show(running = name, `${name}: watch.`);
+  try {
+    if (!ready && act !== connect && act !== end) await connect();
+    await act();
+    show(running = false, `${name}: done.`);
+  } catch (error) {
+    report(error);
+    show(running = false, error.message);
+  }
+}
+function report(error) {
+  if (!error.shown) note(error.message, "error");
+  $("status").textContent = error.message;
+}
+function show(current, status) {
+  $("stories").ariaBusy = $("eras").disabled = Boolean(current);
+  for (const button of $("stories").children) button.ariaCurrent = button.textContent === current;
+  $("status").textContent = status;
+}
+$("stories").append(...Object.keys(STORIES).map((name) => make("button", {onclick: () => play(name)}, name)));
+$("stories").firstChild.className = "strong";
+$("eras").onchange = async ({target}) => {
+  await hangUp().catch(report);
+  note(`From here the page speaks ${era = target.value}.`);
+};
+$("login").onsubmit = (event) => (event.preventDefault(), play("Connect"));
+addEventListener("pagehide", () => session && fetch(endpoint, {method: "DELETE", headers: headersFor(), keepalive: true}));
+</script>
+</html>
+"""
+
+PAGE_POLICY = "; ".join((
+    "default-src 'none'", f"style-src {hash_source('style')}", f"script-src {hash_source('script')}",
+    "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'", "trusted-types 'none'",  # so even a fault in it makes no HTML of a message
+))  # fmt: skip
+PAGE_HEADERS = (
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Content-Security-Policy", PAGE_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-cache"),
+)
+
 
 
 def welcome(url: str, locked: bool = False) -> str:
@@ -3886,6 +4325,7 @@ def welcome(url: str, locked: bool = False) -> str:
         "name": "long_running_operation", "arguments": {"data": "hello"}, "_meta": {"progressToken": "p1"}}})
     return f"""document-analyzer listens on {url} - Ctrl+C stops it
 
+Watch it:     {urljoin(url, "/")} in a browser shows the conversation
 Claude Code:  claude mcp add --transport http document-analyzer {url}
 Inspector:    npx @modelcontextprotocol/inspector --transport http --server-url {url}
 mcp.json:     {json.dumps({"mcpServers": {"document-analyzer": {"type": "http", "url": url}}})}

@@ -8,6 +8,7 @@ names it in an environment variable and sets REQUIRE_PEERS=1, which turns that s
     MCP_PEER_NODE             Node 22 or newer: both suites use fs.globSync, which Node 20 does not have
     MCP_PEER_CONFORMANCE      dist/index.js of @modelcontextprotocol/conformance 0.2.0-alpha.12
     MCP_PEER_CONFORMANCE_OLD  the same of 0.1.16
+    MCP_PEER_CHROMIUM         a Chromium or Chrome; the package playwright, in this Python, drives it
 
 nginx and systemd-analyze are looked for where Debian puts them.
 """

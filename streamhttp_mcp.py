@@ -3917,11 +3917,13 @@ PAGE = r"""<!doctype html>
 <style>
 :root { color-scheme: light dark; --paper: light-dark(#fbfaf7, #17171b); --ink: light-dark(#1f1d26, #ebe9f1);
   --muted: light-dark(#5d5a68, #a9a6b5); --line: light-dark(#dcd9e3, #3a3844); --raised: light-dark(#fff, #222228);
-  --client: light-dark(#4338ca, #aab1ff); --server: light-dark(#0b6b60, #5fd3c0); --error: light-dark(#b3261e, #ff9d92); }
+  --client: light-dark(#4338ca, #aab1ff); --server: light-dark(#0b6b60, #5fd3c0);
+  --error: light-dark(#b3261e, #ff9d92); }
 * { box-sizing: border-box; margin: 0; min-width: 0; } [hidden] { display: none !important; }
-body { height: 100dvh; display: grid; grid-template-rows: auto minmax(0, 1fr); background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; }
-header { display: grid; gap: .75rem; padding-block: 1rem; background: var(--raised); border-bottom: 1px solid var(--line); }
+body { height: 100dvh; display: grid; grid-template-rows: auto minmax(0, 1fr); background: var(--paper);
+  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+header { display: grid; gap: .75rem; padding-block: 1rem; background: var(--raised);
+  border-bottom: 1px solid var(--line); }
 header > *, #stories, fieldset, form div { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center;
   padding: 0; border: 0; }
 h1 { font-size: 1.25rem; } small, #status, .job { font-size: .8125rem; color: var(--muted); } #status { flex: 1; }
@@ -3941,12 +3943,13 @@ main { overflow: auto; } ol { list-style: none; padding: 0 0 1rem; }
 header, #heads, li { padding-inline: max(1rem, calc((100% - 90rem) / 2)); scroll-margin-bottom: 1rem; }
 #heads, li { display: grid; grid-template-columns: 3rem 5fr 5.5rem 7fr; }
 #heads { position: sticky; top: 0; z-index: 1; padding-block: .5rem; background: var(--paper); font-weight: 600; }
-#heads > *, .client details, li form { grid-column: 2; color: var(--client); padding-left: .4rem; }
-#heads > :last-child, details, li p { grid-column: 4; color: var(--server); padding-left: .4rem; }
+#heads > *, .client details, li :is(p, form) { grid-column: 2; color: var(--client); padding-left: .4rem; }
+#heads > :last-child, details { grid-column: 4; color: var(--server); padding-left: .4rem; }
 #lanes span { margin-left: .5rem; padding: .1rem .6rem; border: 1px solid; border-radius: 1rem; font-size: .8125rem; }
 li > * { grid-row: 1; } time { color: var(--muted); font: .75rem/1.7rem ui-monospace, monospace; }
-li p { padding-block: .5rem; color: var(--muted); max-width: 65ch; font-size: .9375rem; }
-.rails { grid-column: 3; display: flex; position: relative; --tone: var(--server); } .client .rails { --tone: var(--client); }
+li p { padding-block: .5rem; color: var(--muted); font-size: .9375rem; }
+.rails { grid-column: 3; display: flex; position: relative; --tone: var(--server); }
+.client .rails { --tone: var(--client); }
 .client .rails, .whole .rails, .dot ~ i { background: linear-gradient(var(--tone) 0 0) 0 .85rem / 100% 1px no-repeat; }
 .client .rails::after, .whole .rails::after { content: ""; position: absolute; top: calc(.85rem - 4.5px); right: -1px;
   border: 5px solid transparent; border-right-width: 0; border-left-color: var(--tone); }
@@ -3958,9 +3961,10 @@ li p { padding-block: .5rem; color: var(--muted); max-width: 65ch; font-size: .9
 .dot::after { content: ""; width: 9px; height: 9px; border-radius: 9px; margin-left: -3.5px; top: calc(.85rem - 4px); }
 .error :is(code, small, p) { color: var(--error); }
 summary { display: flex; gap: .75rem; align-items: baseline; padding: .1rem .4rem .1rem 0; cursor: pointer; }
-summary:hover, [open] { background: var(--raised); } [open] summary { flex-wrap: wrap; } [open] * { white-space: normal; }
+summary:hover, [open] { background: var(--raised); }
+[open] summary { flex-wrap: wrap; } [open] * { white-space: normal; }
 summary b { flex: none; min-width: 4rem; font-size: .8125rem; } small.why { flex: 1 1000 0; } .id { flex: none; }
-code, pre { font: .8125rem/1.5rem ui-monospace, "DejaVu Sans Mono", monospace; color: var(--ink); overflow-wrap: anywhere; }
+code, pre { font: .8125rem/1.5rem ui-monospace, monospace; color: var(--ink); overflow-wrap: anywhere; }
 pre, [open] pre { padding: .25rem .4rem .75rem 0; white-space: pre-wrap; max-height: 24rem; overflow: auto;
   line-height: 1.25rem; }
 li form { display: grid; gap: .75rem; margin: .5rem 0; padding: 1rem; border: 1px solid; border-radius: .75rem;
@@ -3970,8 +3974,8 @@ li form label { display: grid; gap: .25rem; justify-items: start; color: var(--i
   header { gap: .5rem; padding-block: .75rem; } header * { font-size: .875rem; } #status { flex-basis: 100%; }
   button, select, label { min-height: 2.2rem; } #now { grid-template-columns: 1fr; min-height: 5rem; }
   #heads, li { grid-template-columns: 2.5rem 1fr 1fr auto; padding-inline: .75rem; }
-  .rails { grid-column: 1; } time { grid-column: 4; } li form { grid-column: 2 / 5; }
-  #heads > :last-child { grid-column: 3 / 5; } li > details, li p { grid-column: 2 / 4; }
+  .rails { grid-column: 1; } time { grid-column: 4; } li > form { grid-column: 2 / 5; }
+  #heads > :last-child { grid-column: 3 / 5; } li > :is(details, p) { grid-column: 2 / 4; }
   .server details { margin-left: 1rem; } summary { flex-wrap: wrap; gap: 0 .75rem; }
   summary code { flex-basis: 100%; order: 1; } .why { order: 2; }
   details:not([open]) .why, #lanes, label small { display: none; }
@@ -3993,7 +3997,8 @@ client says, right what the server says, in the middle a line for each stream th
 </header>
 <main id="log" tabindex="0" aria-label="The conversation">
 <div id="heads"><span>Client says</span><span>Server says<span id="lanes"></span></span></div>
-<ol id="rows"><li><p>The conversation comes here, the newest below. A message unfolds to its headers and its JSON.</p></li></ol>
+<ol id="rows"><li>
+<p>The conversation comes here, the newest below. A message unfolds to its headers and its JSON.</p></li></ol>
 </main>
 <script>
 "use strict";
@@ -4013,8 +4018,9 @@ function make(tag, properties, ...children) {
 }
 function addRow(side, cell, lane, mark = "dot") {
   const log = $("log"), following = log.scrollHeight - log.scrollTop - log.clientHeight < 200;
-  const slots = Array.from({length: Math.max(4, lanes.length)}, (_, slot) => slot === lane ? `on ${mark}` : lanes[slot] && "on");
-  const rails = make("span", {className: "rails"}, ...slots.map((className) => make("i", {className: className ?? ""})));
+  const slots = [...Array(Math.max(4, lanes.length)).keys()];
+  const rails = make("span", {className: "rails"}, ...slots.map((slot) =>
+    make("i", {className: slot === lane ? `on ${mark}` : lanes[slot] ? "on" : ""})));
   const seconds = (performance.now() - (began ||= performance.now())) / 1000;
   const row = make("li", {className: side}, make("time", {}, seconds.toFixed(2)), rails, cell);
   $("rows").append(row);
@@ -4030,8 +4036,9 @@ function say(side, where, text, why = "", wire = "", {lane, mark, id = ""} = {})
     make("small", {className: "id"}, id && `id \u2026${id.slice(-6)}`));
   addRow(side, make("details", {}, line, make("pre", {tabIndex: 0}, wire)), lane, mark);
 }
-function brief({method, params: {name, arguments: given = {}, progress, total, message, requestId} = {}, result, error}) {
+function brief({method, params = {}, result, error}) {
   if (error) return `error ${error.code}: ${error.message}`;
+  const {name, arguments: given = {}, progress, total, message, requestId} = params;
   const about = [method, name, ...Object.values(given), total && `${progress}/${total}`, message, requestId];
   if (method) return about.filter((value) => value !== undefined).join(" ");
   if (result.inputRequests) return `needs input: ${Object.values(result.inputRequests).map((asked) => asked.method)}`;
@@ -4040,7 +4047,7 @@ function brief({method, params: {name, arguments: given = {}, progress, total, m
 const WHY = {
   "initialize": "opens a session", "notifications/initialized": "ready; no answer wanted",
   "server/discover": "what is served here?", "subscriptions/listen": "stays open for notices of change",
-  "resources/list": "the documents to choose from", "notifications/progress": "on the stream of its call",
+  "resources/list": "the documents to choose from", "notifications/progress": "on its call's stream",
   "elicitation/create": "a question to the user", "sampling/createMessage": "a question to the client's model",
   "notifications/cancelled": "the call, by its id", "notifications/subscriptions/acknowledged": "what will be told",
 };
@@ -4050,27 +4057,32 @@ function headersFor(message, extra) {
   const opening = message?.method === "initialize", modern = message && era === STATELESS, token = $("token").value;
   return {Accept: "application/json, text/event-stream", ...(message && {"Content-Type": "application/json"}), ...extra,
     ...(!opening && {"MCP-Protocol-Version": era}), ...(!opening && session && {"Mcp-Session-Id": session}),
-    ...(modern && {"Mcp-Method": message.method}), ...(modern && message.params.name && {"Mcp-Name": message.params.name}),
+    ...(modern && {"Mcp-Method": message.method}),
+    ...(modern && message.params.name && {"Mcp-Name": message.params.name}),
     ...(token && {Authorization: `Bearer ${token}`})};
 }
 async function send(verb, message, {extra, why, text, url = endpoint, signal} = {}) {
   const where = `${verb} ${++exchanges}`, headers = headersFor(message, extra);
-  const write = (fields) => [...fields].map(([name, value]) => `${name}: ${name === "Authorization" ? "..." : value}\n`).join("");
-  say("client", where, text ?? brief(message), why ?? WHY[message?.method],
-    `${verb} ${url.pathname}\n${write(Object.entries(headers))}(and what the browser adds)\n\n${message ? pretty(message) : ""}`);
+  const shown = ([name, value]) => `${name}: ${name === "Authorization" ? "..." : value}\n`;
+  const written = `${verb} ${url.pathname}\n${Object.entries(headers).map(shown).join("")}(and what the browser adds)`;
+  const json = message ? `\n\n${pretty(message)}` : "";
+  say("client", where, text ?? brief(message), why ?? WHY[message?.method], written + json);
   try {
     const reply = await fetch(url, {method: verb, headers, body: message && JSON.stringify(message), signal});
-    const status = `${reply.status} ${reply.statusText}`, head = `${status}\n${write(reply.headers)}\n`;
+    const status = `${reply.status} ${reply.statusText}`;
+    const head = `${status}\n${[...reply.headers].map(shown).join("")}\n`;
     session = reply.headers.get("mcp-session-id") ?? session;
     $("login").hidden = reply.status !== 401;
     if (reply.headers.get("content-type") === "text/event-stream") {
-      const lane = [...lanes, null].findIndex((name) => !name), why = "an event stream: it may say more than the result";
+      const lane = [...lanes, null].findIndex((name) => !name);  // the first that is free
+      const why = "an event stream: it may say more than the result";
       lanes[lane] = where;
       say("server", where, `${reply.status} text/event-stream`, why, head, {lane, mark: "from dot"});
       return {where, lane, body: reply.body, signal};
     }
     const body = await reply.text(), answer = body.startsWith("{") ? JSON.parse(body) : null;
-    say(`server whole ${reply.ok && !answer?.error ? "" : "error"}`, where, answer ? `${reply.status} ${brief(answer)}` : status,
+    const side = reply.ok && !answer?.error ? "server whole" : "server whole error";
+    say(side, where, answer ? `${reply.status} ${brief(answer)}` : status,
       answer?.result && "one JSON body: only the result", head + (answer ? pretty(answer) : body));
     return {where, answer, status: reply.status};
   } catch (error) {
@@ -4081,7 +4093,7 @@ async function send(verb, message, {extra, why, text, url = endpoint, signal} = 
 async function* readEvents(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   for (let text = "", read; !(read = await reader.read()).done;) {
-    const events = (text + read.value).split("\n\n");  // a shortcut: \r may end a line, too; from this server it does not
+    const events = (text + read.value).split("\n\n");  // a shortcut: others may end a line with \r
     text = events.pop();
     for (const raw of events) yield [raw, Object.fromEntries(raw.split("\n").map((line) => line.split(/: ?(.*)/s)))];
   }
@@ -4095,23 +4107,25 @@ async function follow({where, lane, body, signal}, job) {
       if (id && !data) say("server", where, "an empty event", "its id is where to resume from", raw, {lane, id});
       if (!data) continue;
       const message = JSON.parse(data), why = WHY[message.method] ?? "the response, so the end";
+      const side = message.error ? "server error" : "server";
       if (id) job.seen.push(id.split("-").pop());
       if (!message.method) job.answer = message;
-      say(message.error ? "server error" : "server", where, brief(message), why, raw.replace(data, () => pretty(message)), {lane, id});
+      say(side, where, brief(message), why, raw.replace(data, () => pretty(message)), {lane, id});
       if (message.method && "id" in message) answerQuestion(message, job).catch(report);
       if (message.method === "notifications/progress") job.progress(message.params);
     }
   } catch (error) {
-    end = signal.aborted ? ["client", where, "closes the connection"] : ["server error", where, `breaks: ${error.message}`];
+    end = signal.aborted ? ["client", where, "closes the connection"] : ["server error", where, error.message];
   }
   say(...end, "", "", {lane, mark: "end dot"});
 }
 async function request(method, params = {}, job = {}) {
   Object.assign(job, {id: ++ids, breaker: new AbortController(), answer: null, last: null, seen: []});
-  const about = {[META + "protocolVersion"]: era, [META + "clientInfo"]: CLIENT, [META + "clientCapabilities"]: CAPABILITIES};
-  const _meta = {...(job.progress && {progressToken: job.id}), ...(era === STATELESS && about)}, used = session;
+  const _meta = job.progress ? {progressToken: job.id} : {}, used = session;
+  if (era === STATELESS) Object.assign(_meta, {[META + "protocolVersion"]: era, [META + "clientInfo"]: CLIENT,
+    [META + "clientCapabilities"]: CAPABILITIES});
   const message = {jsonrpc: "2.0", id: job.id, method, params: {...params, _meta}};
-  let exchange = await send("POST", message, {signal: job.breaker.signal, why: params.inputResponses && "again, with the answer"});
+  let exchange = await send("POST", message, {signal: job.breaker.signal, why: params.inputResponses && "answered"});
   if (exchange.status === 404 && used) {
     note("404 for a session id: that session is over. A client must open a new one, without the id.");
     if (session === used) session = null;
@@ -4153,7 +4167,8 @@ async function call(name, args, job = {}) {
   told.textContent = result ? result.isError ? `failed: ${result.content[0].text}` : "done" : "no result";
 }
 async function answerQuestion({id, ...question}, job) {  // 2025-11-25: the answer is a POST of its own
-  const result = await ask(question, job), error = {code: -1, message: "the user refused"};
+  const result = question.method === "ping" ? {} : await ask(question, job);
+  const error = {code: -1, message: "the user refused"};
   const answer = {jsonrpc: "2.0", id, ...(result ? {result} : {error})};
   if (!job.answer) await send("POST", answer, {why: "with the question's id"});
 }
@@ -4164,8 +4179,8 @@ function ask({params}, job) {  // by a form made from its schema; or by a prompt
   const controls = Object.entries(schema?.properties ?? {answer: {title: "Your answer"}}).map(([name, member]) => {
     const type = {boolean: "checkbox", integer: "number", number: "number"}[member.type] ?? "text";
     const required = type !== "checkbox" && (!schema || Boolean(schema.required?.includes(name)));
-    const options = (member.oneOf ?? member.enum)?.map((choice) => new Option(choice.title ?? choice, choice.const ?? choice));
-    const control = options ? make("select", {name, required}, ...(required ? [] : [new Option("")]), ...options) :
+    const choices = (member.oneOf ?? member.enum)?.map((each) => new Option(each.title ?? each, each.const ?? each));
+    const control = choices ? make("select", {name, required}, ...(required ? [] : [new Option("")]), ...choices) :
       schema ? make("input", {name, type, required, step: "any"}) : make("textarea", {name, required});
     form.append(make("label", {}, member.title ?? name, control, make("small", {}, member.description ?? "")));
     return control;
@@ -4200,7 +4215,8 @@ async function connect() {
     if (exchange.body) follow(exchange, own);
   } else {
     await request("server/discover");
-    request("subscriptions/listen", {notifications: {toolsListChanged: true, resourcesListChanged: true}}, own).catch(report);
+    const notifications = {toolsListChanged: true, resourcesListChanged: true};
+    request("subscriptions/listen", {notifications}, own).catch(report);
   }
   const {resources} = await request("resources/list");
   $("document").replaceChildren(...resources.map(({name}) => new Option(name)));
@@ -4220,25 +4236,25 @@ async function slow(data, react) {
   return job;
 }
 async function breakOff() {
-  const {seen} = await slow("a long text", (job) => (job.pause = 2500, job.breaker.abort()));
+  const {seen} = await slow("a text", (job) => (job.pause = 2500, job.breaker.abort()));
   note(era === SESSIONS ? `Received: events ${seen.join(", ")}. None is missing, none came twice.` :
     "Closing the stream has cancelled the call. Without event ids there is nothing to resume: call again.");
 }
-const cancel = () => slow("a long text", (job) => {
+const cancel = () => slow("a text", (job) => {
   if (era === STATELESS) return job.breaker.abort();
   const params = {requestId: job.id, reason: "somebody pressed Cancel"};
   job.cancelled = true;
   return send("POST", {jsonrpc: "2.0", method: "notifications/cancelled", params});
 });
 async function expire() {
-  if (era === STATELESS) return note("There is no session to expire: the same request is good tomorrow, in any process.");
+  if (era === STATELESS) return note("There is no session to expire: the same request is good tomorrow.");
   own.breaker.abort();
-  const pass = {url: new URL("expire", document.baseURI), text: "/expire", why: "the demo's own, not MCP: let time pass"};
+  const pass = {url: new URL("expire", document.baseURI), text: "/expire", why: "not MCP: lets time pass"};
   do await sleep(200); while ((await send("POST", null, pass)).status === 409);  // it has not seen yet that we closed
   await request("tools/list");
 }
 async function end() {
-  if (era === STATELESS) note("There is no session to end. Only subscriptions/listen is open; the page closes its stream.");
+  if (era === STATELESS) note("There is no session to end. Only the stream of subscriptions/listen is open.");
   await hangUp();
 }
 const STORIES = {  // button: [what it does, what to see with sessions, what to see without]
@@ -4249,20 +4265,21 @@ const STORIES = {  // button: [what it does, what to see with sessions, what to 
     answer is an event stream: progress, the result, the end.`, `The same call and stream. But a request says all about
     its client, in _meta, and again in headers for proxies to read; and events have no ids.`],
   "Two tools at once": [() => Promise.all([slow("apples"), slow("pears")]), `Two POSTs, two streams. What belongs to a
-    call comes on that call's stream and nowhere else.`, `Two POSTs, two streams, as before. The server needs to remember
-    nothing of the client for it.`],
+    call comes on the stream of that call and nowhere else.`, `Two POSTs, two streams, as before. The server needs to
+    remember nothing of the client for it.`],
   "A tool that asks": [() => analyse("intelligent_analysis"), `The question is a request of the server's, on the call's
     stream, which stays open. Your answer is a POST of its own.`, `The server cannot ask on a stream. The call ends by
     saying what it needs; the page calls again with your answer and the requestState, and the tool starts again.`],
   "Break and resume": [breakOff, `After two batches the page breaks the connection; the call goes on. A GET with
-    Last-Event-ID brings what was missed, and then the rest.`, `After two batches the page breaks the connection. In this
-    revision that cancels the call.`],
-  "Cancel": [cancel, `A broken connection cancels nothing, so a notification does. The server stops the call and ends its
-    stream without a response.`, `To cancel is to close the call's stream. There is nothing to send.`],
-  "Expire": [expire, `A session ends when it was not used for a time, and an open stream is use. So the page closes its GET
-    stream; then it lets the demo's session timeout pass at once. The next request gets 404.`, `Nothing expires here.`],
-  "End the session": [end, `DELETE ends the session: its calls are cancelled, its streams end, its id is worth nothing.`,
-    `Nothing is remembered, so there is nothing to end but a stream.`],
+    Last-Event-ID brings what was missed, and then the rest.`, `After two batches the page breaks the connection. In
+    this revision that cancels the call.`],
+  "Cancel": [cancel, `A broken connection cancels nothing, so a notification does. The server stops the call and ends
+    its stream without a response.`, `To cancel is to close the call's stream. There is nothing to send.`],
+  "Expire": [expire, `A session ends when it was not used for a time, and an open stream is use. So the page closes its
+    GET stream; then it lets the demo's session timeout pass at once. The next request gets 404.`,
+    `Nothing is remembered between two requests, so nothing expires.`],
+  "End the session": [end, `DELETE ends the session: its calls are cancelled, its streams end, its id is worth
+    nothing.`, `Nothing is remembered, so there is nothing to end but a stream.`],
 };
 async function play(name) {
   if (running) return;
@@ -4295,7 +4312,9 @@ $("eras").onchange = async ({target}) => {
   note(`From here the page speaks ${era = target.value}.`);
 };
 $("login").onsubmit = (event) => (event.preventDefault(), play("Connect"));
-addEventListener("pagehide", () => session && fetch(endpoint, {method: "DELETE", headers: headersFor(), keepalive: true}));
+addEventListener("pagehide", () => {  // a client that leaves ends its session
+  if (session) fetch(endpoint, {method: "DELETE", headers: headersFor(), keepalive: true});
+});
 </script>
 </html>
 """

@@ -233,6 +233,9 @@ class Recorder:
     def add_resource(self, function: Any, uri: str, **options: Any) -> None:
         self.resources[uri] = (function, options)
 
+    def route(self, *args: Any, **options: Any) -> None:
+        """The page has its own tests."""
+
 
 class Client:
     """A Context whose client answers as told."""
@@ -402,7 +405,7 @@ def demo(root: Path, *flags: str, **variables: str) -> Iterator[tuple[list[str],
     with subprocess.Popen(command, text=True, env=os.environ | variables, **pipes) as process:
         assert process.stdout is not None
         try:
-            yield [process.stdout.readline().rstrip("\n") for _ in range(11)], process
+            yield [process.stdout.readline().rstrip("\n") for _ in range(12)], process
         finally:
             process.terminate()
 
@@ -461,9 +464,10 @@ def test_processes_share_a_port_and_go_on_without_each_other(root: Path) -> None
 def test_printed_lines_name_the_real_url(started: list[str]) -> None:
     url = started[0].split()[3]
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*/mcp", url)
-    assert started[2].endswith(f"claude mcp add --transport http document-analyzer {url}")
-    assert started[3].endswith(f"--server-url {url}")
-    snippet = json.loads(started[4].removeprefix("mcp.json:"))
+    assert started[2] == f"Watch it:     {url.removesuffix('mcp')} in a browser shows the conversation"
+    assert started[3].endswith(f"claude mcp add --transport http document-analyzer {url}")
+    assert started[4].endswith(f"--server-url {url}")
+    snippet = json.loads(started[5].removeprefix("mcp.json:"))
     assert snippet["mcpServers"]["document-analyzer"] == {"type": "http", "url": url}
 
 

@@ -177,6 +177,14 @@ def chromium() -> Iterator:
         browser.close()
 
 
+def eventually(condition, seconds: float = 10) -> None:
+    """Wait for what the server's thread brings about; fail when it never happens."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"still not true after {seconds:g} s"
+        time.sleep(0.01)
+
+
 class Tab:
     """The page in a fresh profile, and what a reader sees of it."""
 
@@ -339,10 +347,7 @@ def test_broken_stream_is_resumed_without_loss_or_is_a_cancelled_call(tab):
     else:
         tab.wait_done()
         assert tab.notes()[-1].startswith("Closing the stream has cancelled the call.")
-        deadline = time.monotonic() + 10
-        while any(ctx.message["method"] == "tools/call" for ctx in list(tab.demo.mcp.calls)):
-            assert time.monotonic() < deadline, "the call still runs"
-            time.sleep(0.01)
+        eventually(lambda: not any(ctx.message["method"] == "tools/call" for ctx in list(tab.demo.mcp.calls)))
     tab.check()
 
 
@@ -400,6 +405,15 @@ def test_switch_ends_the_session_and_the_same_buttons_speak_the_other_revision(c
     tab.play("Connect")
     assert tab.where("server/discover")
     tab.check()
+
+
+def test_session_ends_when_the_reader_leaves(chromium, start_demo):
+    """The page sends DELETE on its way out."""
+    tab = Tab(chromium, start_demo())
+    tab.play("Connect")
+    assert len(tab.demo.mcp.sessions.by_id) == 1
+    tab.page.goto("about:blank")
+    eventually(lambda: not tab.demo.mcp.sessions.by_id)
 
 
 def test_what_the_server_says_is_never_taken_for_html(tab):

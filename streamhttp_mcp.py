@@ -3975,10 +3975,10 @@ li form label { display: grid; gap: .25rem; justify-items: start; color: var(--i
   button, select, label { min-height: 2.2rem; } #now { grid-template-columns: 1fr; min-height: 5rem; }
   #heads, li { grid-template-columns: 2.5rem 1fr 1fr auto; padding-inline: .75rem; }
   .rails { grid-column: 1; } time { grid-column: 4; } li > form { grid-column: 2 / 5; }
-  #heads > :last-child { grid-column: 3 / 5; } li > :is(details, p) { grid-column: 2 / 4; }
+  #heads > :last-child { grid-column: 3 / 5; } .client details, li > :is(details, p) { grid-column: 2 / 4; }
   .server details { margin-left: 1rem; } summary { flex-wrap: wrap; gap: 0 .75rem; }
   summary code { flex-basis: 100%; order: 1; } .why { order: 2; }
-  details:not([open]) .why, #lanes, label small { display: none; }
+  details:not([open]) .why, #lanes, #eras small, .form time { display: none; }
 }
 @media (max-height: 38rem) { body { display: block; } }
 </style>
@@ -4045,7 +4045,7 @@ function brief({method, params = {}, result, error}) {
   return `result ${[result.content].flat()[0]?.text ?? result.action ?? JSON.stringify(result).slice(0, 200)}`;
 }
 const WHY = {
-  "initialize": "opens a session", "notifications/initialized": "ready; no answer wanted",
+  "initialize": "opens a session", "notifications/initialized": "no answer wanted",
   "server/discover": "what is served here?", "subscriptions/listen": "stays open for notices of change",
   "resources/list": "the documents to choose from", "notifications/progress": "on its call's stream",
   "elicitation/create": "a question to the user", "sampling/createMessage": "a question to the client's model",
@@ -4073,9 +4073,10 @@ async function send(verb, message, {extra, why, text, url = endpoint, signal} = 
     const head = `${status}\n${[...reply.headers].map(shown).join("")}\n`;
     session = reply.headers.get("mcp-session-id") ?? session;
     $("login").hidden = reply.status !== 401;
+    if (reply.status === 401) $("token").focus();
     if (reply.headers.get("content-type") === "text/event-stream") {
       const lane = [...lanes, null].findIndex((name) => !name);  // the first that is free
-      const why = "an event stream: it may say more than the result";
+      const why = verb === "POST" ? "an event stream: it may say more than the result" : "an event stream";
       lanes[lane] = where;
       say("server", where, `${reply.status} text/event-stream`, why, head, {lane, mark: "from dot"});
       return {where, lane, body: reply.body, signal};
@@ -4210,7 +4211,7 @@ async function connect() {
   if (era === SESSIONS) {
     await request("initialize", {protocolVersion: era, capabilities: CAPABILITIES, clientInfo: CLIENT}, own);
     await send("POST", {jsonrpc: "2.0", method: "notifications/initialized"});
-    const options = {signal: own.breaker.signal, text: "the session's own stream", why: "for what belongs to no call"};
+    const options = {signal: own.breaker.signal, text: "the session's own stream", why: "for all but calls"};
     const exchange = await send("GET", null, options);
     if (exchange.body) follow(exchange, own);
   } else {
@@ -4222,9 +4223,12 @@ async function connect() {
   $("document").replaceChildren(...resources.map(({name}) => new Option(name)));
 }
 async function hangUp() {
-  if (session) await send("DELETE", null, {text: "the session", why: "not needed any more"});
-  else own?.breaker.abort();
-  session = own = null;
+  try {
+    if (session) await send("DELETE", null, {text: "the session", why: "not needed any more"});
+    else own?.breaker.abort();
+  } finally {
+    session = own = null;
+  }
 }
 async function analyse(tool) {
   if (!$("document").value) throw new Error("There is no document in the server's folder.");

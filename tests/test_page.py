@@ -218,9 +218,10 @@ class Tab:
 
     def lines(self, where: str = "") -> list[str]:
         """'client POST 1: initialize' and so on, of one exchange or of all."""
-        rows = self.page.locator("#rows li:has(summary)").all()
-        said = [(row.get_attribute("class").split()[0], row.locator("b").inner_text(), row.locator("code").inner_text())
-                for row in rows]  # fmt: skip
+        said = self.page.locator("#rows summary").evaluate_all(
+            "all => all.map((each) => [each.closest('li').classList[0], each.children[0].textContent,"
+            " each.children[1].textContent])"
+        )
         return [f"{side} {place}: {text}" for side, place, text in said if where in ("", place)]
 
     def where(self, text: str) -> str:
@@ -416,8 +417,9 @@ def test_session_ends_when_the_reader_leaves(chromium, start_demo):
     eventually(lambda: not tab.demo.mcp.sessions.by_id)
 
 
-def test_what_the_server_says_is_never_taken_for_html(tab):
+def test_what_the_server_says_is_never_taken_for_html(chromium, start_demo):
     """[demo.page-text] A document's name and text come in the list, in progress, in the result and in a prompt."""
+    tab = Tab(chromium, start_demo())
     tab.play("Connect")
     tab.page.get_by_label("Document").select_option(HOSTILE)
     tab.play("Analyse a document")
@@ -452,7 +454,8 @@ def test_page_asks_for_a_token_where_one_is_wanted_and_keeps_it_to_itself(chromi
     tab.check(NOT_FOUND.replace("404 (Not Found)", "401 (Unauthorized)"))
 
 
-def test_server_that_is_gone_is_told_where_it_was_called(tab):
+def test_server_that_is_gone_is_told_where_it_was_called(chromium, start_demo):
+    tab = Tab(chromium, start_demo())
     tab.play("Connect")
     tab.demo.mcp.stop()
     tab.wait_line("the stream ends")
@@ -508,8 +511,7 @@ CONTRAST = """() => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_page_fits_and_can_be_read_in_light_and_dark(chromium, start_demo, scheme, width):
     """Contrast is 4.5 to 1 or more, nothing sticks out, and the newest message is in view."""
     tab = Tab(chromium, start_demo(), color_scheme=scheme, viewport={"width": width, "height": 844})

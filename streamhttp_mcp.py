@@ -2718,7 +2718,7 @@ async def answer_calls(exchange: Exchange, calls: list[Context]) -> None:
     answers = [await answer_call(calls[0])] if len(calls) == 1 else await asyncio.gather(*map(answer_call, calls))
     exchange.finish([answer for answer in answers if answer is not None])  # [batch.every-response]
     if exchange.stream and calls[0].session and not any(answers):  # cancelled; or its client would come back for ever
-        calls[0].session.streams.pop(exchange.stream.name, None)
+        calls[0].session.forget(exchange.stream)
 
 
 async def answer_call(ctx: Context) -> bytes | None:

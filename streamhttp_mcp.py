@@ -1020,7 +1020,7 @@ def identity(value: Any) -> Any:
 
 
 def check_type(value: Any, names: Any, at: Place) -> bool:
-    kind, names = KINDS[type(value)], [names] if isinstance(names, str) else names
+    kind, names = KINDS[type(value)], (names,) if isinstance(names, str) else names
     if kind in names or ("integer" in names and kind == "number" and value % 1 == 0):  # [schema.integer]
         return True
     raise SchemaError("", f"expected {' or '.join(names)}, got {shown(value)}")
@@ -1680,10 +1680,15 @@ class Tool:
         if "outputSchema" in self.definition and not value.is_error:
             check(value.structured, self.definition["outputSchema"], "structuredContent")  # [tool.output-conforms]
         items = value.content if isinstance(value.content, (list, tuple)) else [value.content]
-        if not items and value.structured is not None:
-            items = [to_text(value.structured)]
-        return present(content=[content_block(item) for item in items], structuredContent=value.structured,
-                       isError=value.is_error or None, _meta=value.meta)  # fmt: skip
+        result: Message = {"content": [content_block(item) for item in items]}
+        if value.structured is not None:
+            result["structuredContent"] = value.structured
+            result["content"] = result["content"] or [content_block(to_text(value.structured))]
+        if value.is_error:
+            result["isError"] = True
+        if value.meta is not None:
+            result["_meta"] = value.meta
+        return result
 
 
 def mirrored_headers(schema: Schema) -> dict[tuple[str, ...], str]:

@@ -27,6 +27,7 @@ import math
 import os
 import platform
 import re
+import select
 import selectors
 import socket
 import statistics
@@ -180,12 +181,17 @@ class Line:
     """A connection that stays open, and the script that it follows."""
 
     def __init__(self, port: int, script: Script) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port, self.socket = port, connect(port)
         self.script, self.step = script, next(script)
         self.received, self.ends = bytearray(), -1  # of the reply that is coming: its bytes, and its size if known
         self.sent_at = 0.0
         self.result: Any = None  # what the script returned
+
+    def renew(self) -> None:
+        """Connect again if the server has hung up meanwhile: uvicorn waits 5 s for a next request."""
+        if select.select([self.socket], [], [], 0)[0]:  # there is something to read, which can only be the end
+            self.socket.close()
+            self.socket = connect(self.port)
 
     def send(self) -> None:
         self.sent_at = time.perf_counter()
@@ -216,6 +222,12 @@ class Line:
             self.result = stop.value
             return False
         return True
+
+
+def connect(port: int) -> socket.socket:
+    found = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found
 
 
 LAST_CHUNK = b"\r\n0\r\n\r\n"
@@ -399,7 +411,6 @@ class Bench:
     kinds: dict[str, Kind]  # label -> the server
     rounds: int
     seconds: float  # that a round lasts
-    memory_rounds: int  # each takes a fresh process
     count: int  # of sessions, or connections, to find out the memory of one
     idle: tuple[int, ...]  # sessions that do nothing while others are measured
     figures: dict[str, Figure] = field(default_factory=dict)
@@ -435,6 +446,8 @@ class Bench:
         results: dict[str, list[Round]] = {server.label: [] for server in servers}
         for number in range(self.rounds):
             for server in servers[:: -1 if number % 2 else 1]:
+                for line in lines[server]:
+                    line.renew()
                 before = server.usage().cpu
                 load = self.drive(lines[server], self.seconds)
                 results[server.label].append(Round(load, server.usage().cpu - before))
@@ -556,40 +569,48 @@ def compare(bench: Bench, ways: dict[str, tuple[int, int]]) -> None:
 
 def memory(bench: Bench) -> None:
     """What a fresh server keeps for each of many clients that do nothing."""
+    raise_file_limit()
     for kind in bench.kinds.values():
         with Server(kind) as server:
             if server.usage().memory is None:
                 print(f"{kind.label}: this platform does not tell the memory of a process", file=sys.stderr)
                 return
-        rounds = range(bench.memory_rounds)
-        connections = [connection_bytes(bench, kind, ping) for _ in rounds]
-        bench.add("idle connection: memory", "B", {kind.label: connections})
+        small = kind.server in ("floor", "this")  # of the others, each takes tens of KiB, which shows with fewer
+        count = bench.count if small else bench.count // 10
+        connection = connection_bytes(bench, kind, count, ping)
+        bench.add("idle connection: memory", "B", {kind.label: [connection]})
         if kind.server != "floor":  # which has neither
-            bench.add("idle session: memory", "B", {kind.label: [session_bytes(bench, kind) for _ in rounds]})
-            streams = [connection_bytes(bench, kind, open_stream) for _ in rounds]
-            more = [stream - connection for stream, connection in zip(streams, connections, strict=True)]
-            bench.add("open stream, over an idle connection: memory", "B", {kind.label: more})
+            bench.add("idle session: memory", "B", {kind.label: [session_bytes(bench, kind, count)]})
+            stream = connection_bytes(bench, kind, count, open_stream)
+            bench.add("open stream, over an idle connection: memory", "B", {kind.label: [stream - connection]})
 
 
-def session_bytes(bench: Bench, kind: Kind) -> float:
+def session_bytes(bench: Bench, kind: Kind, count: int) -> float:
+    """The memory of a session. As many are opened before: they fill what the start has left free."""
     with Server(kind) as server:
-        bench.open_sessions(server, FIRST)
+        bench.open_sessions(server, count)
         before = server.usage(collect=True).memory
-        bench.open_sessions(server, bench.count)
-        return (server.usage(collect=True).memory - before) / bench.count
+        bench.open_sessions(server, count)
+        return (server.usage(collect=True).memory - before) / count
 
 
-def connection_bytes(bench: Bench, kind: Kind, request: Callable[[int], bytes]) -> float:
+def connection_bytes(bench: Bench, kind: Kind, count: int, request: Callable[[int], bytes]) -> float:
     """The memory of a connection that has sent one request; each has a session, and those are there before."""
     with Server(kind) as server:
-        scripts = [server.once(request(n), id) for n, id in enumerate(bench.open_sessions(server, FIRST + bench.count))]
-        bench.drive(server.follow(*scripts[:FIRST]))
+        scripts = [server.once(request(n), id) for n, id in enumerate(bench.open_sessions(server, 2 * count))]
+        bench.drive(server.follow(*scripts[:count]))
         before = server.usage(collect=True).memory
-        bench.drive(server.follow(*scripts[FIRST:]))
-        return (server.usage(collect=True).memory - before) / bench.count
+        bench.drive(server.follow(*scripts[count:]))
+        return (server.usage(collect=True).memory - before) / count
 
 
-FIRST = 50  # sessions or connections that fill the caches before the memory of others is measured
+def raise_file_limit() -> None:
+    """Let this process, and the servers after it, open as many connections as they may."""
+    with contextlib.suppress(ImportError):  # Windows counts otherwise
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def start(bench: Bench) -> None:
@@ -771,9 +792,9 @@ def main(argv: list[str] | None = None) -> int:
     kinds, skipped = find_kinds(options)
     for label, reason in skipped.items():
         print(f"skipped {label}: {reason}", file=sys.stderr)
-    bench = Bench(kinds, rounds=9, seconds=0.4, memory_rounds=3, count=1_000, idle=(1, 1_000, 10_000))
+    bench = Bench(kinds, rounds=7, seconds=0.3, count=3_000, idle=(1, 1_000, 10_000))
     if options.quick:
-        bench = Bench(kinds, rounds=2, seconds=0.05, memory_rounds=1, count=100, idle=(1, 100))
+        bench = Bench(kinds, rounds=2, seconds=0.05, count=200, idle=(1, 100))
     pin(0, 1)
     for mode in options.modes.split(","):
         print(f"{mode}: {MODES[mode].__doc__}", file=sys.stderr)

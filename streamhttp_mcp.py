@@ -54,7 +54,7 @@ import threading
 import time
 import types
 import typing
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -469,8 +469,8 @@ class Stream:
     sent: int = 0  # number of the newest event that was handed to a connection
     size: int = 0  # bytes in both queues
     finished: bool = False  # nothing more will come
-    unsent: deque[Event] = field(default_factory=deque)
-    replay: deque[Event] = field(default_factory=deque)  # handed over, but the peer may have died with them
+    unsent: list[Event] = field(default_factory=list)
+    replay: list[Event] = field(default_factory=list)  # handed over, but the peer may have died with them
     sink: Sink | None = None
 
     def attach(self, sink: Sink, after: int | None = None) -> None:
@@ -478,7 +478,7 @@ class Stream:
         self.detach()  # [stream.newest-wins] A client that crashed and came back is not locked out by its own ghost.
         self.sink = sink
         if after is not None:  # what the client has seen is forgotten, what it has not is sent again
-            self.unsent = deque(event for event in (*self.replay, *self.unsent) if event.number > after)
+            self.unsent = [event for event in (*self.replay, *self.unsent) if event.number > after]
             self.replay.clear()
             self.size = sum(len(event.frame) for event in self.unsent)
             self.sent = after
@@ -2623,10 +2623,12 @@ def check_header(request: Request, name: str, value: Any) -> None:
 
 def decode_header(name: str, value: str) -> str:
     """[header.base64-decoded] '=?base64?SGk=?=' -> 'Hi'; without both marks a value is meant as it is. RPCError."""
-    match = re.fullmatch(r"=\?base64\?(.*)\?=", value)
+    if not (value.startswith("=?base64?") and value.endswith("?=")) and value.isascii():
+        return value
     try:  # [header.characters-valid]
-        data = base64.b64decode(match[1], validate=True) if match else value.encode("ascii")
-        if match and to_base64(data) != match[1]:  # b64decode() lets odd padding bits through
+        encoded = value.removeprefix("=?base64?").removesuffix("?=")
+        data = base64.b64decode(encoded, validate=True)
+        if to_base64(data) != encoded:  # b64decode() lets odd padding bits through
             raise ValueError
         return data.decode()
     except ValueError:
@@ -2746,6 +2748,7 @@ async def answer_call(ctx: Context) -> bytes | None:
         log.exception("%s failed", ctx.message["method"])
     finally:
         ctx.server.calls.discard(ctx)
+        ctx.request.on_disconnect = ctx.request.on_half_close = None  # else the two would hold each other
         if ctx.session is not None:
             ctx.session.calls.discard(ctx)
             ctx.server.sessions.use(ctx.session)
@@ -3160,7 +3163,7 @@ async def check_backlog(session: Session) -> None:
     """[limits.backlog] Answers that wait are never forgotten, so who does not read them may not ask for more."""
     stream, limits = session.standalone_stream(), session.sessions.limits
     while stream.replay and (stream.size > limits.stream_bytes or len(stream.replay) > limits.stream_events):
-        stream.size -= len(stream.replay.popleft().frame)  # handed over long ago
+        stream.size -= len(stream.replay.pop(0).frame)  # handed over long ago
     if stream.size > limits.stream_bytes or len(stream.unsent) > limits.stream_events:
         if stream.sink is None:
             raise HTTPError(429, "too many answers wait: read the event stream first", ("Retry-After", "1"))
@@ -3220,7 +3223,7 @@ class Connection(asyncio.Protocol):
         self.requests: Generator[Literal[True] | None, None, None] = self.read_requests()
         self.serving = False  # whether a task reads and answers, this one
         self.task: asyncio.Task[None] | None = None
-        self.patience, self.awaited, self.deadline = 0.0, "", math.inf  # for how long, on what, and when it gives up
+        self.deadline, self.awaited = math.inf, ""  # when the sweep gives up, and on what
         self.writable, self.paused_at = asyncio.Event(), math.inf  # whether the peer reads, and since when it does not
         self.unread = 0  # bytes that waited for it when the sweep last looked
         self.gathered = bytearray()  # what of an event stream goes out at the end of this turn of the event loop
@@ -3290,13 +3293,13 @@ class Connection(asyncio.Protocol):
         """[http.pipelining] Answer requests as far as the bytes go, each before the next is read."""
         try:
             while next(self.requests):
+                self.deadline = math.inf
                 if not await self.send_reply(await self.server.handle(self.request)):
                     self.linger()
                     return
                 if self.reader.buffer:
                     await asyncio.sleep(0)  # a turn for the others
-            if self.deadline == math.inf:
-                self.deadline = self.server.clock() + self.patience
+            self.expect()
             self.transport.resume_reading()
         except HTTPError as error:  # nothing that follows can be trusted to be a request
             self.request = dataclasses.replace(self.request, headers=self.request.headers | {"connection": "close"})
@@ -3314,19 +3317,15 @@ class Connection(asyncio.Protocol):
             raise HTTPError(503, "too many connections: try again later", ("Retry-After", "1"))
         while True:
             self.request = NO_REQUEST  # the one before is answered: it shall be neither kept nor mistaken for
-            self.expect(limits.idle_seconds)
             if not reader.buffer:
                 yield from reader.more()
             self.begun = server.clock()
-            self.expect(limits.head_seconds, "the request head")
             self.request = request = yield from read_head(reader, limits)
-            self.expect(limits.body_seconds, "the request body")
             body = read_body(reader, request, limits)
             # [http.expect-100] [http.old-no-expect]
             if request.minor_version and request.headers.get("expect", "").lower() == "100-continue":
                 body = self.invite(body)
             request.body = yield from body
-            self.deadline = math.inf
             yield True
 
     def invite(self, reading: Reading[bytes]) -> Reading[bytes]:
@@ -3345,9 +3344,17 @@ class Connection(asyncio.Protocol):
             self.reader.buffer.clear()
             yield from self.reader.more()
 
-    def expect(self, seconds: float, what: str = "") -> None:
-        """Say what is read next, and how long we wait for it. Where nothing is due (no `what`), nobody is told."""
-        self.patience, self.awaited, self.deadline = seconds, what, math.inf  # which is set if it has not come already
+    def expect(self) -> None:
+        """We wait for bytes: note of what, and until when. Between two requests nothing is due, so nobody is told."""
+        limits, before = self.server.limits, self.awaited
+        if self.request is not NO_REQUEST:
+            self.awaited, patience = "the request body", limits.body_seconds
+        elif self.reader.buffer:
+            self.awaited, patience = "the request head", limits.head_seconds
+        else:
+            self.awaited, patience = "", limits.idle_seconds
+        if self.awaited != before or self.deadline == math.inf:  # more bytes of the same do not push it on
+            self.deadline = self.server.clock() + patience
 
     async def send_reply(self, reply: Reply) -> bool:
         """Send the reply, to its end, and tell whether the connection may carry another one."""
@@ -3388,7 +3395,8 @@ class Connection(asyncio.Protocol):
 
     def linger(self) -> None:
         """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
-        self.requests, self.deadline, self.awaited = self.discard(), self.server.clock() + 2, ""
+        self.requests, self.request = self.discard(), NO_REQUEST
+        self.deadline, self.awaited = self.server.clock() + 2, ""
         with contextlib.suppress(OSError):  # the peer has gone
             if self.transport.can_write_eof():  # TLS cannot
                 self.transport.write_eof()

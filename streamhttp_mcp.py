@@ -723,7 +723,8 @@ MAX_NESTING = 100
 NOT_IDS = {type(None): "null", bool: "a boolean", float: "a fraction", list: "an array", dict: "an object"}
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=finite, parse_float=finite)
-ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+# What contains itself ends in a RecursionError, which costs nothing to find out.
+ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
 # ---- 6 Schema ----------------------------------------------------------------------------------------
@@ -962,6 +963,8 @@ def check_at(value: Any, at: Place) -> None:
     if kind is None:
         raise SchemaError("", f"a {type(value).__name__} is not a JSON value")
     for keyword, argument in schema.items():
+        if keyword == "type" and argument == kind:  # the usual case, which need not be looked up
+            continue
         if keyword in ASSERTIONS:  # [schema.unknown-keyword] in neither table: a remark
             subject, satisfied = ASSERTIONS[keyword]
             if subject in (kind, "any") and not satisfied(value, argument, at):

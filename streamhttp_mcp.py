@@ -3208,14 +3208,15 @@ TWO_CHANNEL_ROUTES: dict[str, dict[str, Verb]] = {
 
 
 # ---- 14 Server ---------------------------------------------------------------------------------------
-# Sockets in, sockets out, and the class that holds it all. A connection is read by one task, request by
-# request; a sweep looks at every deadline once a second, which is cheaper than a timer for each.
+# Sockets in, sockets out, and the class that holds it all. Bytes that come are read as far as they go, and each
+# request is answered before the next is read; a sweep looks at every deadline once a second, which is cheaper
+# than a timer for each.
 
 
 class Connection(asyncio.Protocol):
     """One TCP connection, and the `Sink` of the event stream that it carries at the moment, if there is one.
 
-    It reads as far as its bytes go, in a task that ends where they do: a connection that is idle has none.
+    It reads and answers in a task that ends where its bytes do: a connection that is idle has none.
     """
 
     transport: asyncio.Transport
@@ -3231,7 +3232,7 @@ class Connection(asyncio.Protocol):
         self.unread = 0  # bytes that waited for it when the sweep last looked
         self.gathered = bytearray()  # what of an event stream goes out at the end of this turn of the event loop
         self.written_at = 0.0  # when we last wrote to one
-        self.request = Request("", "")  # that is being read or answered
+        self.request = NO_REQUEST  # that is being read or answered
         self.begun = 0.0  # when its first bytes came
         self.events: Stream | None = None  # that answers it
         self.chunked = False  # whether what is written goes into chunks; HTTP/1.0 gets it bare, until we close
@@ -3362,6 +3363,8 @@ class Connection(asyncio.Protocol):
     async def send_reply(self, reply: Reply) -> bool:
         """Send the reply, to its end, and tell whether the connection may carry another one."""
         request, stream, body, framing = self.request, reply.stream, reply.body, b""
+        if request.method == "HEAD":  # [http.head-no-body] nor a stream
+            stream = None
         self.chunked = stream is not None and request.minor_version > 0  # [http.old-no-chunks]
         stays = request.keep_alive and not self.server.shut.is_set() and (stream is None or self.chunked)
         if self.chunked:
@@ -3372,7 +3375,7 @@ class Connection(asyncio.Protocol):
             framing += b"Connection: close\r\n"
         elif request.minor_version == 0:
             framing += b"Connection: keep-alive\r\n"
-        if request.method == "HEAD":  # [http.head-no-body]
+        if request.method == "HEAD":
             body = b""
         data = b"%b%b\r\n%b" % (format_head(reply.status, reply.headers, format_date(int(time.time()))), framing, body)
         if stream is None:
@@ -3478,7 +3481,8 @@ class MCPServer(Catalog):
     auth: who may enter: a token that all clients know, an async function that judges tokens, or an `Auth`
     secret: seals what clients of 2026-07-28 keep for us between two rounds of a call; processes that share the work
         share it; of several the first one seals and all are accepted, so that it can be changed; None: a random one
-    cache_lists, cache_reads: (milliseconds, 'public' or 'private'), what such clients may do with lists and resources
+    cache_lists, cache_reads: (milliseconds, 'public' or 'private'), what such clients may do with lists and resources;
+        lists are 'public' for a minute, and 'private' where there is `auth`
     two_channel: serve old clients, too: HTTP+SSE of 2024-11-05, and the routes by which the transport is often taught;
         off by default, since the session id is part of their URLs, which end up in logs: [channel.off-by-default]
     enable_tool_sse: whether a tool's calls may have a stream of their own there
@@ -3493,7 +3497,7 @@ class MCPServer(Catalog):
         allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = (),
         auth: str | Callable[[str], Awaitable[Any]] | Auth | None = None,
         secret: str | bytes | Sequence[str | bytes] | None = None,
-        cache_lists: Cache = (60_000, "public"), cache_reads: Cache = (0, "private"),
+        cache_lists: Cache | None = None, cache_reads: Cache = (0, "private"),
         two_channel: bool = False, enable_tool_sse: bool = True, root_path: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
@@ -3505,7 +3509,8 @@ class MCPServer(Catalog):
         self.allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self.allowed_origins = frozenset(origin.rstrip("/") for origin in allowed_origins)
         self.auth = fixed_token(auth) if isinstance(auth, str) else Auth(auth) if callable(auth) else auth
-        self.cache_lists, self.cache_reads = check_cache(cache_lists), check_cache(cache_reads)
+        lists = (60_000, "private" if auth else "public") if cache_lists is None else cache_lists
+        self.cache_lists, self.cache_reads = check_cache(lists), check_cache(cache_reads)
         keys = [secrets.token_bytes(32)] if secret is None else [secret] if isinstance(secret, (str, bytes)) else secret
         self.secrets = [key.encode() if isinstance(key, str) else key for key in keys]
         if not keys or not all(keys):
@@ -3688,9 +3693,10 @@ class MCPServer(Catalog):
             await asyncio.wait(running, timeout=self.limits.grace_seconds)
         for session in list(self.sessions.by_id.values()):
             self.sessions.end(session, "the server is shutting down")
-        with contextlib.suppress(TimeoutError):
-            self.vacant.clear() if self.connections else self.vacant.set()
-            await asyncio.wait_for(self.vacant.wait(), 1)
+        if self.connections:
+            self.vacant.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.vacant.wait(), 1)
         for connection in list(self.connections):
             connection.transport.abort()
         if self.listener and self.sweeper:

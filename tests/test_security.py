@@ -12,7 +12,7 @@ from inmemory import Answer, Client, StatelessClient, library, spoken
 from test_endpoint import refused, whole
 from wire import ACCEPT_BOTH, Wire, call, eventually, head, post, text_result
 
-from streamhttp_mcp import VERBS, Auth, Context, ElicitResult, Limits, MCPServer, Reply, Request, main
+from streamhttp_mcp import VERBS, Auth, Context, ElicitResult, Limits, MCPServer, Reply, Request, Stream, main
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")  # key and certificate of localhost and 127.0.0.1, for tests only
 TOKENS = {  # token -> whose it is, and what it allows
@@ -463,6 +463,15 @@ async def test_browser_asks_before_it_sends_a_token():
     assert answer.headers["access-control-allow-origin"] == "http://localhost:5173"
 
 
+@spoken
+async def test_lists_behind_a_lock_are_not_for_a_cache_that_others_share():
+    """[cache.hints] Unless the author says so."""
+    for settings, scope in [({}, "public"), ({"auth": "s3cret"}, "private"),
+                            ({"auth": "s3cret", "cache_lists": (1000, "public")}, "public")]:  # fmt: skip
+        client = await enter(MCPServer("test", **settings), "s3cret", StatelessClient)
+        assert (await client.request("tools/list")).result["cacheScope"] == scope
+
+
 # --- What is beside the endpoint ----------------------------------------------------------------------
 
 
@@ -553,6 +562,22 @@ def test_endpoint_cannot_be_taken_over_by_a_route(path):
     with pytest.raises(ValueError, match="is the MCP endpoint"):
         MCPServer("test").route("GET", path, done)
     assert VERBS["GET"] is not done and list(VERBS) == ["POST", "GET", "DELETE", "OPTIONS"]
+
+
+@spoken
+async def test_head_of_a_route_that_streams_opens_no_stream():
+    """[http.head-no-body] The connection goes on with the next request."""
+    mcp, stream = MCPServer("test"), Stream(Limits())
+
+    async def events(server: MCPServer, request: Request) -> Reply:
+        return Reply(200, (("Content-Type", "text/event-stream"),), stream=stream)
+
+    mcp.route("GET", "/events", events)
+    async with mcp.serving() as url, Wire(url) as wire:
+        for _ in range(2):
+            await wire.send(head("HEAD", "/events", host="localhost"))
+            assert await wire.status() == 200 and wire.headers["content-type"] == "text/event-stream"
+        assert stream.sink is None
 
 
 def whole_text(answer: Answer) -> tuple[int, str]:

@@ -3296,7 +3296,7 @@ class Connection(asyncio.Protocol):
     async def serve(self) -> None:
         """[http.pipelining] Answer requests as far as the bytes go, each before the next is read."""
         try:
-            while next(self.requests):
+            while next(self.requests) and not self.transport.is_closing():  # else nobody would end what it begins
                 self.deadline = math.inf
                 if not await self.send_reply(await self.server.handle(self.request)):
                     self.linger()
@@ -3401,6 +3401,8 @@ class Connection(asyncio.Protocol):
 
     def linger(self) -> None:
         """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
+        if self.transport.is_closing():
+            return  # the peer has gone, and `connection_lost` will tell whoever has to know
         self.requests, self.request = self.discard(), NO_REQUEST
         self.deadline, self.awaited = self.server.clock() + 2, ""
         with contextlib.suppress(OSError):  # the peer has gone

@@ -315,8 +315,7 @@ def requests_in(data: bytes) -> tuple[list[Asked], str, Asked | None]:
     """Read requests: those that are whole; how it ends ('end', 'cut' or 'bad'); and what was begun."""
     asked: list[Asked] = []
     while True:
-        while data.startswith(b"\r\n"):
-            data = data[2:]
+        data = data.removeprefix(b"\r\n")  # one empty line is passed over
         if not data:
             return asked, "end", None
         request = None
@@ -472,7 +471,8 @@ def read_answer_body(
 ) -> tuple[bytes, bytes, bool]:
     """The body, what follows it, and whether it is complete."""
     length, coding = fields.get("content-length"), fields.get("transfer-encoding")
-    if status == 204 or (sender and sender.method == b"HEAD"):
+    # A head that could not be read is refused with a body, whatever its first word was: the connection ends behind it.
+    if status == 204 or (sender and sender.method == b"HEAD" and not (sender.odd and status == 400)):
         if status == 204 and (length or coding):
             raise Fault("204 with a length")
         return b"", rest, True

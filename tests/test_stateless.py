@@ -12,7 +12,7 @@ import pytest
 from inmemory import Client, Clock, StatelessClient, library, spoken, until
 from wire import Wire, eventually, post
 
-from streamhttp_mcp import META, METHODS, Context, Limits, MCPServer, ToolResult, elicit_form
+from streamhttp_mcp import META, METHODS, Context, Limits, MCPServer, Reply, Request, ToolResult, elicit_form
 
 V = "2026-07-28"
 SERVED = ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]
@@ -781,6 +781,34 @@ async def test_client_that_goes_away_cancels_its_call(tool, when, goes):
         )
         assert seen.get("cancelled", "the client closed the connection") == "the client closed the connection"
         await eventually(lambda: not mcp.calls and not mcp.connections)
+
+
+@pytest.mark.parametrize("when", ["before it is read", "as it begins", "as it is answered"])
+@spoken
+async def test_client_that_is_gone_at_any_moment_leaves_no_call_behind(when, monkeypatch):
+    """[modern.disconnect-cancels] [listen.graceful-end] A listener would wait for ever, and nobody else would end it."""
+    mcp = MCPServer("test")
+    params = {"notifications": {"toolsListChanged": True}, "_meta": StatelessClient(mcp).meta}
+    headers = StatelessClient(mcp).headers | {"mcp-protocol-version": V, "mcp-method": "subscriptions/listen"}
+    data = post(headers, {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params})
+    async with mcp.serving() as url, Wire(url):
+        await eventually(lambda: mcp.connections)
+        (connection,) = mcp.connections
+        handle = mcp.handle
+
+        async def handle_and_lose(request: Request) -> Reply:
+            reply = await handle(request)
+            connection.transport.abort()
+            return reply
+
+        if when == "before it is read":
+            connection.transport.abort()
+        elif when == "as it is answered":
+            monkeypatch.setattr(mcp, "handle", handle_and_lose)
+        connection.data_received(data)
+        if when == "as it begins":
+            connection.transport.abort()
+        await eventually(lambda: not mcp.connections and not mcp.calls and not mcp.listeners)
 
 
 @pytest.mark.parametrize("speaks", [False, True])

@@ -28,7 +28,6 @@ Left out: stdio, tasks, an authorization server, and everything that would need 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import concurrent.futures
@@ -70,7 +69,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from datetime import time as daytime
 from enum import Enum
-from fractions import Fraction
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, TypeVar, Union, get_args, get_origin
@@ -89,6 +87,8 @@ LATEST_SESSION_REVISION = SESSION_REVISIONS[-1]
 STATELESS_REVISION = "2026-07-28"  # every request speaks for itself
 REVISIONS = (*SESSION_REVISIONS, STATELESS_REVISION)
 META = "io.modelcontextprotocol/"  # before the names of `_meta` that the specification owns
+META_VERSION, META_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_SERVER_INFO = (
+    META + name for name in ("protocolVersion", "clientCapabilities", "clientInfo", "logLevel", "serverInfo"))  # fmt: skip
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")  # RFC 5424
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -172,7 +172,7 @@ class ToolError(Exception):
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())  # RFC 9110 section 9, RFC 5789
-FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")  # visible, blank, or a byte above ASCII
+FIELD_LINE = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value OWS
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
 QUOTABLE = re.compile(r'[!#-\[\]-~]+')  # visible ASCII that a quoted-string holds as it is
@@ -182,6 +182,12 @@ SINGLE_FIELDS = frozenset(
     """host content-length content-type authorization origin last-event-id
     mcp-session-id mcp-protocol-version mcp-method mcp-name""".split()
 )
+# Fields that say the same in request after request, so that a line of them is looked at once. None is a secret.
+RECURRING_FIELDS = frozenset(
+    """host accept accept-encoding accept-language user-agent connection content-type content-length
+    mcp-protocol-version mcp-method mcp-name""".split()
+)
+KNOWN_LINES: dict[str, tuple[str, str]] = {}  # 'Accept: */*' -> ('accept', '*/*')
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -313,12 +319,7 @@ def parse_fields(lines: list[str]) -> dict[str, str]:
     """Split 'Name: value' lines into lower-case names and stripped values: ['Accept: a'] -> {'accept': 'a'}. HTTPError."""
     fields: dict[str, str] = {}
     for line in lines:
-        name, colon, value = line.partition(":")
-        name = field_name(name)
-        # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read the last two differently.
-        if not (name and colon and (value.isprintable() or FIELD_VALUE.fullmatch(value))):
-            raise HTTPError(400, f"malformed header field: expected 'Name: value', got {line[:100]!a}")
-        value = value.strip(" \t")
+        name, value = KNOWN_LINES.get(line) or parse_field(line)
         if name in fields:
             if name in SINGLE_FIELDS:  # [http.single-field]
                 raise HTTPError(400, f"header field {name} is repeated")
@@ -327,10 +328,16 @@ def parse_fields(lines: list[str]) -> dict[str, str]:
     return fields
 
 
-@functools.lru_cache(maxsize=256)  # clients send the same few over and over
-def field_name(name: str) -> str:
-    """'Accept' -> 'accept'; '' for what is no name."""
-    return name.lower() if re.fullmatch(TOKEN, name) else ""
+def parse_field(line: str) -> tuple[str, str]:
+    # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read the last two differently.
+    if not (match := FIELD_LINE.fullmatch(line)):
+        raise HTTPError(400, f"malformed header field: expected 'Name: value', got {line[:100]!a}")
+    name, value = match[1].lower(), match[2].strip(" \t")
+    if name in RECURRING_FIELDS and len(line) < 256:
+        if len(KNOWN_LINES) >= 1_000:  # [http.known-lines] somebody sends ever new ones
+            KNOWN_LINES.clear()
+        KNOWN_LINES[line] = name, value
+    return name, value
 
 
 def read_body(reader: ByteReader, request: Request, limits: Limits) -> Reading[bytes]:
@@ -1053,6 +1060,12 @@ def check_required(value: Schema, names: Iterable[str], at: Place) -> bool:
     return True
 
 
+def is_multiple(value: float, step: float, at: Place) -> bool:
+    from fractions import Fraction  # here, since few schemas need it, and it takes long to import
+
+    return Fraction(str(value)) % Fraction(str(step)) == 0  # by their digits: 0.3 is a multiple of 0.1
+
+
 def additional(value: Schema, schema: Any, at: Place) -> Applied:
     named, patterns = at.schema.get("properties", {}), at.schema.get("patternProperties", {})
     return [(name, schema) for name in value if name not in named and not any(re.search(p, name) for p in patterns)]
@@ -1108,8 +1121,7 @@ ASSERTIONS: dict[str, tuple[str, Rule]] = {
     "maximum": ("number", lambda value, most, at: value <= most),
     "exclusiveMinimum": ("number", lambda value, below, at: value > below),
     "exclusiveMaximum": ("number", lambda value, above, at: value < above),
-    # By their digits: 0.3 is a multiple of 0.1.
-    "multipleOf": ("number", lambda value, step, at: Fraction(str(value)) % Fraction(str(step)) == 0),
+    "multipleOf": ("number", is_multiple),
     "pattern": ("string", lambda value, pattern, at: re.search(pattern, value) is not None),
 }  # fmt: skip
 Applied = Iterable[tuple[Any, Any]]  # key of a member, or None for the value itself; the schema it must satisfy
@@ -2174,7 +2186,7 @@ def for_client(ctx: Context, result: Message) -> Message:
     """[result.type] [meta.server-info] Add what the stateless revision wants in every result."""
     if ctx.session is not None:
         return result
-    meta = {META + "serverInfo": ctx.server.info} | result.get("_meta", {})
+    meta = {META_SERVER_INFO: ctx.server.info} | result.get("_meta", {})
     return {"resultType": "complete", **result, "_meta": meta}
 
 
@@ -2545,7 +2557,7 @@ def is_stateless(request: Request, message: Any) -> bool:
     """[modern.era-chosen] Whether a request belongs to the stateless era: by its `_meta`, else by the header."""
     params = message.get("params", {}) if isinstance(message, dict) else {}
     meta = params.get("_meta") if isinstance(params, dict) else None
-    if isinstance(meta, dict) and (META + "protocolVersion" in meta or META + "clientCapabilities" in meta):
+    if isinstance(meta, dict) and (META_VERSION in meta or META_CAPABILITIES in meta):
         return True
     return request.headers.get("mcp-protocol-version") == STATELESS_REVISION and not is_initialize(message)
 
@@ -2563,10 +2575,10 @@ async def answer_statelessly(server: MCPServer, request: Request, message: Any, 
     check_load(server)
     exchange = Exchange(*takes, lambda: Stream(server.limits))  # [stream.own-request-only] [stream.no-event-ids]
     # [modern.no-prior-requests] Who calls, and what it can do, is what this request says.
-    ctx = Context(server, request, message, STATELESS_REVISION, meta.get(META + "clientInfo", {}),
-                  meta[META + "clientCapabilities"], exchange, ask_by_replay)  # fmt: skip
+    ctx = Context(server, request, message, STATELESS_REVISION, meta.get(META_CLIENT_INFO, {}),
+                  meta[META_CAPABILITIES], exchange, ask_by_replay)  # fmt: skip
     # [log.level-asked] Without a level in the request, nothing is logged to its client.
-    ctx.log_level = LOG_LEVELS.index(meta[META + "logLevel"]) if META + "logLevel" in meta else len(LOG_LEVELS)
+    ctx.log_level = LOG_LEVELS.index(meta[META_LOG_LEVEL]) if META_LOG_LEVEL in meta else len(LOG_LEVELS)
     request.on_disconnect = ctx.cancel  # [modern.disconnect-cancels]
     request.on_half_close = exchange.open  # so that there is something to write to it, which tells whether it is there
     start_task(answer_calls(exchange, [ctx]))  # held by `MCPServer.calls`
@@ -2581,10 +2593,10 @@ def check_metadata(server: MCPServer, request: Request, message: Message) -> Mes
     params, method = message.get("params", {}), message["method"]
     # 1. [meta.required] What a request must say of its client.
     meta = object_param(params, "_meta")
-    version, level = text_param(meta, META + "protocolVersion"), meta.get(META + "logLevel", "info")
-    if META + "clientCapabilities" not in meta:
+    version, level = text_param(meta, META_VERSION), meta.get(META_LOG_LEVEL, "info")
+    if META_CAPABILITIES not in meta:
         raise RPCError(INVALID_PARAMS, f"params._meta must hold {META}clientCapabilities")
-    object_param(meta, META + "clientCapabilities"), object_param(meta, META + "clientInfo")
+    object_param(meta, META_CAPABILITIES), object_param(meta, META_CLIENT_INFO)
     # 2. [header.version-matches] [version.unsupported]
     check_header(request, "mcp-protocol-version", version)
     if version != STATELESS_REVISION:
@@ -3221,6 +3233,7 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
     ended: asyncio.Future[None]  # that the event stream has left us
+    resumed: asyncio.Event | None = None  # that the peer reads again; None while it does
 
     def __init__(self, server: MCPServer) -> None:
         self.server, self.reader = server, ByteReader()
@@ -3228,7 +3241,7 @@ class Connection(asyncio.Protocol):
         self.serving = False  # whether a task reads and answers, this one
         self.task: asyncio.Task[None] | None = None
         self.deadline, self.awaited = math.inf, ""  # when the sweep gives up, and on what
-        self.writable, self.paused_at = asyncio.Event(), math.inf  # whether the peer reads, and since when it does not
+        self.paused_at = math.inf  # since when the peer does not read
         self.unread = 0  # bytes that waited for it when the sweep last looked
         self.gathered = bytearray()  # what of an event stream goes out at the end of this turn of the event loop
         self.written_at = 0.0  # when we last wrote to one
@@ -3241,7 +3254,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = typing.cast(asyncio.Transport, transport)
-        self.writable.set()
         self.server.connections.add(self)
         self.go_on()
 
@@ -3271,12 +3283,13 @@ class Connection(asyncio.Protocol):
         self.give_up(ConnectionEnded())
 
     def pause_writing(self) -> None:
-        self.paused_at = self.server.clock()
-        self.writable.clear()
+        self.paused_at, self.resumed = self.server.clock(), asyncio.Event()
 
     def resume_writing(self) -> None:
         self.paused_at = math.inf
-        self.writable.set()
+        if self.resumed:
+            self.resumed.set()
+            self.resumed = None
         if self.events:
             self.events.pump()
 
@@ -3309,7 +3322,8 @@ class Connection(asyncio.Protocol):
             self.request = dataclasses.replace(self.request, headers=self.request.headers | {"connection": "close"})
             await self.send_reply(refuse(self.request, error))
             self.linger()
-        except (ConnectionEnded, OSError):  # the peer is gone, which is its right
+        except (ConnectionEnded, OSError) as error:  # the peer is gone, which is its right
+            error.__traceback__ = None  # which leads here: a reader that keeps the error would keep all of this
             self.transport.close()
         finally:
             self.serving = False
@@ -3439,7 +3453,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def congested(self) -> bool:
-        return not self.writable.is_set()
+        return self.resumed is not None
 
     def write(self, data: bytes) -> None:
         self.written_at = self.server.clock()
@@ -3459,8 +3473,8 @@ class Connection(asyncio.Protocol):
         self.gathered.clear()
 
     async def drain(self) -> None:
-        while self.congested and not self.transport.is_closing():
-            await self.writable.wait()
+        while self.resumed and not self.transport.is_closing():
+            await self.resumed.wait()
 
     def end(self) -> None:
         self.events = None
@@ -4147,8 +4161,8 @@ async function follow({where, lane, body, signal}, job) {
 async function request(method, params = {}, job = {}) {
   Object.assign(job, {id: ++ids, breaker: new AbortController(), answer: null, last: null, seen: []});
   const _meta = job.progress ? {progressToken: job.id} : {}, used = session;
-  if (era === STATELESS) Object.assign(_meta, {[META + "protocolVersion"]: era, [META + "clientInfo"]: CLIENT,
-    [META + "clientCapabilities"]: CAPABILITIES});
+  if (era === STATELESS) Object.assign(_meta, {[META_VERSION]: era, [META_CLIENT_INFO]: CLIENT,
+    [META_CAPABILITIES]: CAPABILITIES});
   const message = {jsonrpc: "2.0", id: job.id, method, params: {...params, _meta}};
   let exchange = await send("POST", message, {signal: job.breaker.signal, why: params.inputResponses && "answered"});
   if (exchange.status === 404 && used) {
@@ -4385,8 +4399,10 @@ SID=$({curl} '{initialize}' -i | grep -i '^mcp-session-id:' | tr -d '\\r' | cut 
 """
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> Any:
     """The command line. A wrong one is told in a line on stderr (hence no usage), and the exit code is 2."""
+    import argparse  # here, since a program that serves its own tools has no use for it
+
     parser = argparse.ArgumentParser("streamhttp_mcp", description="Serve a folder of documents over MCP.",
                                      usage=argparse.SUPPRESS)  # fmt: skip
     add = parser.add_argument

@@ -127,6 +127,20 @@ def test_absolute_form_means_the_path_and_the_host_within_it(target: bytes, host
     assert (found.target, found.headers["host"]) == (path, host)
 
 
+def test_lines_that_recur_are_known_without_end_or_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[http.known-lines] What a client says in every request is parsed once; a stranger cannot fill the memory with it."""
+    known: dict[str, tuple[str, str]] = {}
+    monkeypatch.setattr("streamhttp_mcp.KNOWN_LINES", known)
+    secret = b"Authorization: Bearer a\r\nMcp-Session-Id: b\r\nLast-Event-ID: c\r\nCookie: d\r\nX-Other: e"
+    for _ in range(2):
+        found = head(b"GET / HTTP/1.1\r\nHost: a\r\nACCEPT:  */* \r\n%b\r\n\r\n" % secret)
+        assert found.headers["accept"] == "*/*" and found.headers["authorization"] == "Bearer a"
+    assert {name for name, _ in known.values()} == {"host", "accept"}
+    for number in range(1500):
+        head(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: %d%b\r\n\r\n" % (number, b"x" * (number % 300)))
+        assert len(known) <= 1000 and all(len(line) < 256 for line in known)
+
+
 @pytest.mark.parametrize("host", [b"a", b"a:80", b"a:", b"10.0.0.7:8000", b"[::1]", b"[2001:db8::7]:443", b"a-b_c.example."])
 def test_host_is_a_name_or_an_address_and_perhaps_a_port(host: bytes) -> None:
     """[http.host-form]"""

@@ -10,10 +10,12 @@ endpoint, and beside it, if asked to, HTTP+SSE of 2024-11-05. Three things to tr
 
 The life of one request, in function names:
 
-    socket -> Connection -> read_head, read_body -> MCPServer.handle -> check_host, check_origin, find_route
-           -> check_authorization -> handle_post -> parse_message -> answer_in_session or answer_statelessly
-           -> answer_call -> find_method, say call_tool -> your handler(ctx)
-    socket <- Connection or one JSON body <- Exchange (decides which, late) <- ctx.report_progress, ctx.elicit, result
+    socket -> Connection.serve -> read_requests -> read_head, read_body
+           -> MCPServer.handle -> check_host, check_origin, find_route, check_authorization
+           -> handle_post -> parse_message -> answer_in_session or answer_statelessly
+           -> answer_call, in a task -> run_method -> find_method, say call_tool -> your handler(ctx)
+    socket <- Connection.send_reply <- Reply: one JSON body, or a Stream <- Exchange (decides which, late)
+           <- ctx.report_progress, ctx.elicit, result
 
 Sections stand in the order in which a byte meets them, and lean only on those above:
 
@@ -64,7 +66,7 @@ from collections.abc import (
     Iterator,
     Mapping,
     Sequence,
-)  # fmt: skip
+)
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from datetime import time as daytime
@@ -106,23 +108,23 @@ class Limits:
     header_fields: int = 100  # Apache's LimitRequestFields
     body_bytes: int = 4 * 1024 * 1024  # the official Python SDK's default
     chunks: int = 16_384  # a million of one byte each would cost more to read than they are worth
-    head_seconds: float = 10  # from the first byte to the blank line
+    head_seconds: float = 10  # from the first byte to the blank line, and for the handshake of TLS
     body_seconds: float = 30  # from the blank line to the last byte
     # One connection.
     idle_seconds: float = 75  # between two requests; nginx's keepalive_timeout
-    send_seconds: float = 30  # a peer that reads nothing for so long is dropped
-    connections: int = 10_000  # beyond: 503
+    send_seconds: float = 30  # a peer that reads nothing of what waits for it is dropped
+    connections: int = 10_000  # beyond: 503, and the connection ends
     # One session.
     sessions: int = 10_000  # beyond: 503 with Retry-After
     calls: int = 64  # in flight at once in one session; beyond: 429
     client_bytes: int = 64 * 1024  # what a client says of itself in `initialize`, which its session keeps
     subscriptions: int = 1_000  # resources watched by one session, or by one call of subscriptions/listen
     uri_characters: int = 8 * 1024  # of one that is watched
-    streams: int = 16  # finished event streams that are kept for a client that comes back
-    delivered_bytes: int = 32 * 1024 * 1024  # of those in all sessions whose last event was handed to a connection
+    streams: int = 16  # event streams that have ended, kept for a client that did not see their end
+    delivered_bytes: int = 32 * 1024 * 1024  # of all such that were sent to their end; beyond, the oldest is forgotten
     # One event stream.
-    stream_events: int = 1_000  # kept for replay; beyond, the oldest notification is forgotten
-    stream_bytes: int = 1024 * 1024
+    stream_events: int = 1_000  # that wait, or are kept for replay; beyond, the oldest notification is forgotten
+    stream_bytes: int = 1024 * 1024  # of these
     sse_after_seconds: float = 1  # a call that is silent for so long is answered by an event stream
     heartbeat_seconds: float = 15  # a comment, since load balancers drop what is silent for 60 s
     retry_seconds: float = 1  # how long a client waits before it reconnects
@@ -171,7 +173,7 @@ class ToolError(Exception):
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
-KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())  # RFC 9110 section 9, RFC 5789
+KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())  # RFC 9110 and 5789
 FIELD_LINE = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value OWS
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
@@ -192,7 +194,6 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
-
 T = TypeVar("T")
 Reading = Generator[None, None, T]  # yields where it needs more bytes, and returns what it has read
 
@@ -210,14 +211,14 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict, repr=False)  # lower-case name -> value; here is the token
     body: bytes = b""
     minor_version: int = 1  # of HTTP/1.x
-    # What the gate finds out: the path's route, as it was registered, and its variables; who sent it, with what rights.
-    route: str = ""  # '/files/{name}'
-    variables: dict[str, str] = field(default_factory=dict)
-    principal: str | None = None
-    scopes: frozenset[str] = frozenset()
-    # Told, before the reply is complete, that the client has gone, and that it perhaps has: it sends no more.
-    on_disconnect: Callable[[str], object] | None = None
-    on_half_close: Callable[[], None] | None = None
+    # What the gate finds out.
+    route: str = ""  # the path, as it was registered: '/files/{name}'
+    variables: dict[str, str] = field(default_factory=dict)  # in the path: name -> value
+    principal: str | None = None  # who sent it
+    scopes: frozenset[str] = frozenset()  # with what rights
+    # Who wants to know, while the reply is not complete,
+    on_disconnect: Callable[[str], object] | None = None  # that the client has gone
+    on_half_close: Callable[[], None] | None = None  # that it sends no more, and has perhaps gone
 
     @property
     def path(self) -> str:
@@ -237,7 +238,7 @@ NO_REQUEST = Request("", "")  # what a connection has between two of them
 class ByteReader:
     """The bytes of one connection, in order.
 
-    Those who read are generators, which yield where they need more bytes. So they know nothing of sockets, tasks and
+    Its readers are generators, which yield where they need more bytes. So they know nothing of sockets, tasks and
     time, and a peer that is silent costs no more than its bytes.
     """
 
@@ -273,7 +274,7 @@ class ByteReader:
 
 
 def read_head(reader: ByteReader, limits: Limits) -> Reading[Request]:
-    """[limits.head] Read a request line and header fields, or refuse them as soon as nothing good can come of them."""
+    """[limits.head] Read a request line and header fields. HTTPError, as soon as nothing good can come of them."""
     buffer = reader.buffer
     while True:
         if buffer.startswith(b"\r\n"):  # [http.empty-line-before] left by clients that end a body with CRLF
@@ -316,7 +317,7 @@ def parse_head(head: bytes, limits: Limits) -> Request:
 
 
 def parse_fields(lines: list[str]) -> dict[str, str]:
-    """Split 'Name: value' lines into lower-case names and stripped values: ['Accept: a'] -> {'accept': 'a'}. HTTPError."""
+    """Split 'Name: value' lines into lower-case names and stripped values: ['A: b'] -> {'a': 'b'}. HTTPError."""
     fields: dict[str, str] = {}
     for line in lines:
         name, value = KNOWN_LINES.get(line) or parse_field(line)
@@ -341,7 +342,7 @@ def parse_field(line: str) -> tuple[str, str]:
 
 
 def read_body(reader: ByteReader, request: Request, limits: Limits) -> Reading[bytes]:
-    """Read the body that belongs to a head, framed by its length or in chunks. Raise HTTPError."""
+    """Read the body that belongs to a head, framed by its length or in chunks. HTTPError."""
     length, coding = request.headers.get("content-length", "0"), request.headers.get("transfer-encoding")
     if coding is not None:
         # [http.one-framing] [http.old-no-coding] Both fields at once is how requests are smuggled past a proxy.
@@ -358,7 +359,7 @@ def read_body(reader: ByteReader, request: Request, limits: Limits) -> Reading[b
 
 
 def read_chunks(reader: ByteReader, limits: Limits) -> Reading[bytes]:
-    """[http.chunked] Read a chunked body: b'5\\r\\nhello\\r\\n0\\r\\n\\r\\n' -> b'hello'."""
+    """[http.chunked] Read a chunked body: b'5\\r\\nhello\\r\\n0\\r\\n\\r\\n' -> b'hello'. HTTPError."""
     chunks: list[bytes] = []
     total = 0
     while True:
@@ -387,7 +388,7 @@ def read_chunks(reader: ByteReader, limits: Limits) -> Reading[bytes]:
 
 @functools.lru_cache(maxsize=64)  # most replies of one second have one of a few
 def format_head(status: int, headers: tuple[tuple[str, str], ...], date: str) -> bytes:
-    """[http.date] Write a status line and header fields; the fields that frame the body come next, then a blank line."""
+    """[http.date] Write a status line and header fields; those that frame the body come next, then a blank line."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     return f"HTTP/1.1 {status} {REASONS[status]}\r\nDate: {date}\r\n{lines}".encode("latin-1")
 
@@ -423,7 +424,7 @@ def parse_accept(value: str) -> tuple[bool, bool]:
 # ---- 4 SSE -------------------------------------------------------------------------------------------
 # An event stream is text: lines of 'field: value', and an empty line ends the event. This section knows no MCP
 # either: it has the `Stream`, which outlives its connections, and the `Exchange`, one JSON body or a stream.
-# Promised to those below: an event is written to one connection only, in order, and a slow peer costs no memory
+# Promised to those below: a stream flows to one connection at a time, in order, and a slow peer costs no memory
 # beyond the limits. The rules are the HTML standard's "Server-sent events".
 
 EVENT_STREAM_HEADERS = (  # [sse.media-type] [stream.no-buffering]
@@ -474,11 +475,11 @@ class Stream:
     kind: str = ""  # of its events; '' is the same as 'message'
     last: int = 0  # number of the newest event
     sent: int = 0  # number of the newest event that was handed to a connection
-    size: int = 0  # bytes in both queues
-    finished: bool = False  # nothing more will come
     unsent: list[Event] = field(default_factory=list)
     replay: list[Event] = field(default_factory=list)  # handed over, but the peer may have died with them
-    sink: Sink | None = None
+    size: int = 0  # bytes in both
+    finished: bool = False  # nothing more will come
+    sink: Sink | None = None  # the connection
 
     def attach(self, sink: Sink, after: int | None = None) -> None:
         """Let events flow to this connection; if `after` is given, those after that one."""
@@ -627,7 +628,7 @@ class Exchange:
 
 # ---- 5 JSON-RPC --------------------------------------------------------------------------------------
 # Text to message and back. A message stays a dict, as on the wire. This section knows no HTTP: what it
-# refuses is an `RPCError`, and Endpoint says which status that is.
+# refuses is an `RPCError`, and sections below say which status that is.
 
 Message = dict[str, Any]
 
@@ -998,7 +999,7 @@ class Place:
         return True
 
     def fits(self, value: Any, schema: Any) -> bool:
-        """[schema.bounded-depth] Whether it does, found out once: asked twice a level, 40 levels would take for ever."""
+        """[schema.bounded-depth] Whether it does, found out once: asked twice a level, 40 levels would never end."""
         pair = id(value), id(schema)
         if pair not in self.known:
             try:
@@ -1958,7 +1959,7 @@ def check_cache(cache: Cache) -> Cache:
 
 
 def read_scopes(scopes: str | Iterable[str]) -> frozenset[str]:
-    """[auth.scope-form] Take scopes as OAuth writes them, or one by one: 'read write' -> {'read', 'write'}. ValueError."""
+    """[auth.scope-form] Scopes come as OAuth writes them, or one by one: 'a b' -> {'a', 'b'}. ValueError."""
     names = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
     for name in names:
         if not QUOTABLE.fullmatch(name):
@@ -1995,8 +1996,8 @@ class Session:
     version: str  # the protocol revision that was negotiated
     client_info: Message
     client_capabilities: Message
-    sessions: Sessions  # that it is one of
-    two_channel: bool  # whether it was opened beside the single endpoint; neither serves the sessions of the other
+    sessions: Sessions  # all of them
+    two_channel: bool  # which binding it was opened by, this or the single endpoint; the other does not serve it
     # Now.
     used: float  # when, by the server's clock
     log_level: int = LOG_LEVELS.index("info")
@@ -2024,12 +2025,9 @@ class Session:
         for name in ended[: max(0, len(ended) + 1 - self.sessions.limits.streams)]:
             self.forget(self.streams[name])
         # [limits.streams] [event.id-unique] [event.id-names-stream] Random: another session's event id finds nothing.
-        stream = Stream(self.sessions.limits, secrets.token_hex(8), self.primes, self.left)
-        self.streams[stream.name] = stream
+        name, on_detach = secrets.token_hex(8), functools.partial(self.sessions.keep, self)
+        stream = self.streams[name] = Stream(self.sessions.limits, name, self.primes, on_detach)
         return stream
-
-    def left(self, stream: Stream) -> None:
-        self.sessions.keep(self, stream)
 
     def forget(self, stream: Stream) -> None:
         self.streams.pop(stream.name, None)
@@ -2071,13 +2069,13 @@ class Sessions:
         self.delivered_bytes = 0
 
     def open(
-        self, principal: str | None, version: str, client_info: Message, capabilities: Message, two_channel: bool = False,
+        self, principal: str | None, version: str, info: Message, capabilities: Message, two_channel: bool = False,
     ) -> Session:  # fmt: skip
         """[session.id-secure] [session.id-visible-ascii] The id is 256 random bits, never taken from a client."""
         if len(self.by_id) >= self.limits.sessions:  # [limits.sessions]
             raise HTTPError(503, "too many sessions: try again later", ("Retry-After", f"{self.timeout:.0f}"))
-        client = principal, version, client_info, capabilities
-        session = Session(secrets.token_urlsafe(32), *client, self, two_channel, self.clock())
+        session_id, now = secrets.token_urlsafe(32), self.clock()
+        session = Session(session_id, principal, version, info, capabilities, self, two_channel, now)
         self.by_id[session.id] = session
         return session
 
@@ -2403,7 +2401,7 @@ def start_calls(server: MCPServer, request: Request, session: Session, body: Any
     calls = [Context(server, request, message, *client, exchange, ask_on_stream, session, log_level=session.log_level)
              for message in requests]  # fmt: skip
     session.calls.update(calls)
-    start_task(answer_calls(exchange, calls))  # held by `MCPServer.calls`
+    start_task(answer_calls(exchange, calls))  # held by `MCPServer.calls`, see `answer_call`
     return True
 
 
@@ -2537,8 +2535,7 @@ def with_enum_names(params: Message) -> Message:
     for name, member in form.get("properties", {}).items():
         older = properties[name] = dict(member)
         if member.get("type") == "array":
-            several = f"{name} takes several values, which its revision does not know"
-            raise ToolError(f"the client cannot be asked: {several}")
+            raise ToolError(f"the client cannot be asked: {name} takes several values, unknown to its revision")
         if member.get("type") != "boolean":
             older.pop("default", None)
         if choices := older.pop("oneOf", None):
@@ -2728,7 +2725,7 @@ def check_load(server: MCPServer) -> None:
 
 
 def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run a coroutine beside us. Whoever calls this must see to it that the task is held: the event loop holds it weakly."""
+    """Run a coroutine beside us. Somebody must hold the task, since the event loop does so weakly."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):  # now, up to its first wait: a handler that never waits costs no turn of the loop
         return asyncio.Task(coroutine, loop=loop, eager_start=True)
@@ -2876,7 +2873,7 @@ def find_route(server: MCPServer, request: Request) -> Route:
 class Auth:
     """Who may enter. An `Authorization: Bearer` header brings a token with every request; `verify` judges it.
 
-        Auth(verify, scopes=["mcp"], resource="https://mcp.example.com/mcp", authorization_servers=["https://id.example.com"])
+        Auth(verify, scopes=["mcp"], resource="https://a.example/mcp", authorization_servers=["https://id.example"])
 
     ValueError for servers without a resource, or a URL that is not one.
     """
@@ -2905,11 +2902,10 @@ class Auth:
         return f"{scheme}://{authority}{PROTECTED_RESOURCE}{slash if path else ''}{path}"
 
     def challenge(self, status: int, message: str, error: str | None = None, scopes: Iterable[str] = ()) -> HTTPError:
-        """[auth.challenge] [auth.challenge-scopes] A refusal that tells where a token is to be had, and for which scopes.
-
-        [auth.scopes-consistent] Those of the server, and those that the call needs beside them, sorted.
-        """
-        told = present(error=error, error_description=error and message, scope=" ".join(sorted({*self.scopes, *scopes})) or None,
+        """[auth.challenge] [auth.challenge-scopes] A refusal that tells where to get a token, and for which scopes."""
+        # [auth.scopes-consistent] Those of the server, and those that the call needs beside them.
+        scope = " ".join(sorted({*self.scopes, *scopes})) or None
+        told = present(error=error, error_description=error and message, scope=scope,
                        resource_metadata=self.metadata_url if self.authorization_servers else None)  # fmt: skip
         parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **told}.items())
         return HTTPError(status, message, ("WWW-Authenticate", f"Bearer {parameters}"))
@@ -2930,7 +2926,7 @@ async def check_authorization(server: MCPServer, auth: Auth, request: Request) -
     """[auth.every-request] Find out whose token a request carries, and note that in the request. HTTPError."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.lstrip(" ")  # [auth.credentials]
-    if scheme.lower() != "bearer":  # [auth.missing-401] [auth.no-error-without-token] nor do other schemes mean anything
+    if scheme.lower() != "bearer":  # [auth.missing-401] [auth.no-error-without-token] other schemes mean nothing here
         raise auth.challenge(401, "a token is needed: send the header field 'Authorization: Bearer <token>'")
     if not re.fullmatch(r"[!-~]+", token):  # [auth.malformed-400]
         raise auth.challenge(400, "expected 'Authorization: Bearer <token>'", "invalid_request")
@@ -2946,7 +2942,7 @@ async def check_authorization(server: MCPServer, auth: Auth, request: Request) -
     finally:
         request.on_disconnect = None
     principal, scopes = granted if isinstance(granted, tuple) else (granted, ())
-    if not principal:  # [auth.invalid-401] None; and where an identity is missing, as in (None, []) or '', nobody enters
+    if not principal:  # [auth.invalid-401] None; and without an identity, as in (None, []) or '', nobody enters
         raise auth.challenge(401, "the token is not valid here, or no longer", "invalid_token")
     if not isinstance(principal, str):  # [auth.principal-form] True and 1 are equal, and a list is not what was meant
         raise TypeError(f"verify must return a str, (str, scopes) or None, not {type(principal).__name__}")
@@ -2964,7 +2960,7 @@ def check_tool_scopes(server: MCPServer, auth: Auth, request: Request, message: 
         tool = server.tools.get(name) if isinstance(name, str) else None
         needed |= tool.scopes if tool else set()  # all at once: a user is asked once for the whole of a batch
     if missing := needed - request.scopes:
-        # [auth.scopes-kept] With what it may already do here: many clients give up for the new token what the old one had.
+        # [auth.scopes-kept] With what it may already do here: the new token of many clients lacks what the old one had.
         kept = {scope for tool in server.tools.values() for scope in tool.scopes & request.scopes}
         lacking = f"the token lacks what this call needs: {' '.join(sorted(missing))}"
         raise auth.challenge(403, lacking, "insufficient_scope", needed | kept)
@@ -3073,7 +3069,7 @@ def cors_headers(origin: str) -> tuple[tuple[str, str], ...]:
 
 
 class Channel(Exchange):
-    """The second channel, for the calls of a POST, which has been acknowledged: whatever they say goes down streams."""
+    """An exchange whose POST was only acknowledged: all that its calls say goes down the session's streams."""
 
     def __init__(self, session: Session, tool: str) -> None:
         super().__init__(takes_json=False, takes_stream=True, open_stream=session.standalone_stream)
@@ -3083,7 +3079,7 @@ class Channel(Exchange):
         """There is nothing to decide."""
 
     async def send(self, data: bytes, keep: bool = False) -> None:
-        """[lesson.tool-stream] Progress, logs and questions of a tool go down its own stream, if a client reads that."""
+        """[lesson.tool-stream] Progress, logs and questions of a tool go down its own stream, if that is read."""
         own = self.session.tool_streams.get(self.tool)
         if not self.finished:
             await (own if own and own.sink else self.open_stream()).send(data, keep)
@@ -3115,7 +3111,7 @@ async def handle_sse(server: MCPServer, request: Request) -> Reply:
 
 
 async def handle_tool_stream(server: MCPServer, request: Request) -> Reply:
-    """Read a tool's own stream, opened before its call or during it; it ends with the last of the calls at that time."""
+    """Read a tool's own stream, opened before its call or during it; it ends when no call of the tool runs any more."""
     check_takes_stream(request)
     session, tool = find_two_channel_session(server, request), request.variables["tool_name"]
     if tool not in server.tools or not server.enable_tool_sse:
@@ -3168,10 +3164,10 @@ def answer_initialize(server: MCPServer, session: Session, message: Message) -> 
     try:
         if not is_initialize(message):
             raise RPCError(INVALID_REQUEST, "send initialize first")
-        session.version, session.client_info, session.client_capabilities = read_client(server, message, two_channel=True)
+        session.version, session.client_info, session.client_capabilities = read_client(server, message, True)
+        return introduce(server, session, message)
     except RPCError as error:
         return encode_error(message["id"], error)
-    return introduce(server, session, message)
 
 
 async def check_backlog(session: Session) -> None:
@@ -3532,7 +3528,7 @@ class MCPServer(Catalog):
         if not keys or not all(keys):
             raise ValueError("secret must not be empty: anybody could seal with it")
         self.sessions = Sessions(limits, session_timeout, clock)
-        self.routes: dict[str, Route] = {"*": Route(("*",), {"OPTIONS": handle_options}, frozenset())}  # [http.options-all]
+        self.routes = {"*": Route(("*",), {"OPTIONS": handle_options}, frozenset())}  # [http.options-all]
         self.route("GET", "/health", handle_health)
         if self.auth and self.auth.authorization_servers:
             for where in {"", self.path, urlsplit(self.auth.resource).path}:
@@ -3559,7 +3555,7 @@ class MCPServer(Catalog):
         """Serve something beside MCP: `mcp.route("GET", "/", page)`, where `async def page(server, request) -> Reply`.
 
         A path may have variables, '/files/{name}', which come in `request.variables`. `Host` and `Origin` are checked
-        for all; what is `guarded` asks for a token, too, where there is `auth`. ValueError for a bad path, or MCP's own.
+        for all; where there is `auth`, `guarded` asks for a token, too. ValueError for a bad path, or MCP's own.
         """
         path, methods = path.removesuffix("/"), ["GET", "HEAD"] if method == "GET" else [method]
         route = self.routes.setdefault(path, Route(parse_template(path), {}, frozenset()))
@@ -3583,8 +3579,9 @@ class MCPServer(Catalog):
             origin = request.headers.get("origin")
             route = find_route(self, request)
             if request.method not in route.verbs:  # [http.405-allow] [http.method-501]
-                status, problem = (405, "is not for this path") if request.method in KNOWN_METHODS else (501, "is unknown")
-                raise HTTPError(status, f"method {request.method[:20]} {problem}", route.allow)
+                known = request.method in KNOWN_METHODS
+                problem = f"method {request.method[:20]} is {'not for this path' if known else 'unknown'}"
+                raise HTTPError(405 if known else 501, problem, route.allow)
             if self.auth and request.method in route.guarded:  # [auth.before-processing]
                 await check_authorization(self, self.auth, request)
             reply = await route.verbs[request.method](self, request)
@@ -3604,7 +3601,8 @@ class MCPServer(Catalog):
         loop = asyncio.get_running_loop()
         if loop is not self.loop:
             self.loop, self.loop_thread = loop, threading.get_ident()
-            self.threads, self.shut, self.vacant = asyncio.Semaphore(self.limits.threads), asyncio.Event(), asyncio.Event()
+            self.threads = asyncio.Semaphore(self.limits.threads)
+            self.shut, self.vacant = asyncio.Event(), asyncio.Event()
         return loop
 
     def capabilities(self) -> Message:
@@ -3728,9 +3726,8 @@ class MCPServer(Catalog):
         finally:
             await self.close()
 
-    def run(
-        self, host: str = "127.0.0.1", port: int = 8000, *, on_start: Callable[[str], None] | None = None, **options: Any,
-    ) -> None:  # fmt: skip
+    def run(self, host: str = "127.0.0.1", port: int = 8000, *, on_start: Callable[[str], None] | None = None,
+            **options: Any) -> None:  # fmt: skip
         """Serve until SIGINT, SIGTERM or `stop()`. `on_start` gets the URL; other options are those of `start`."""
 
         async def serve() -> None:

@@ -146,6 +146,15 @@ def test_the_docstring_names_every_section():
         assert re.search(rf"\b{number} {re.escape(name)}", streamhttp_mcp.__doc__), f"{number} {name}"
 
 
+def test_the_life_of_a_request_is_told_with_names_that_exist():
+    """Each function, method and class on the way, as in `Connection.serve -> read_requests`, is still called that."""
+    life = streamhttp_mcp.__doc__.split("in function names:")[1].split("Sections stand")[0].replace("ctx.", "Context.")
+    for name in re.findall(r"\b(?:[A-Z]\w+(?:\.\w+)?|[a-z]+(?:_[a-z]+)+)\b", life.replace("JSON", "")):
+        owner, _, attribute = name.rpartition(".")
+        assert not owner or hasattr(getattr(streamhttp_mcp, owner), attribute), name
+        assert re.search(rf"(def|class) {attribute}\b", SOURCE), name
+
+
 def test_a_section_leans_only_on_those_above_it():
     """As the docstring says. Hints do not count: they are read when all is there."""
     tree = ast.parse(SOURCE)

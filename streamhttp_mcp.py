@@ -2814,8 +2814,8 @@ def is_declared(ctx: Context, path: str) -> bool:
 
 
 # ---- 12 Endpoint -------------------------------------------------------------------------------------
-# The gate, and behind it one function a verb. Here HTTP and JSON-RPC meet. Checks raise, in the order of
-# the specification's concerns: who may speak at all, where to, in what form; `MCPServer.handle` replies.
+# The gate, and behind it one function a verb. Here HTTP and JSON-RPC meet. Checks raise, in the order in which
+# `MCPServer.handle` makes them: who may speak at all, where to, with what rights, in what form; it also replies.
 
 
 def check_host(server: MCPServer, request: Request) -> None:
@@ -3042,11 +3042,6 @@ async def handle_options(server: MCPServer, request: Request) -> Reply:
     return Reply(204, (allow, ("Access-Control-Allow-Methods", allow[1]), ("Access-Control-Allow-Headers", names)))
 
 
-Verb = Callable[["MCPServer", Request], Awaitable[Reply]]
-VERBS: dict[str, Verb] = {"POST": handle_post, "GET": handle_get, "DELETE": handle_delete, "OPTIONS": handle_options}
-PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
-
-
 def refuse(request: Request, error: HTTPError) -> Reply:
     """[post.refused-error-status] [answers.json] Turn a refusal into its reply: a JSON-RPC error of no request's id."""
     # [error.id-required] Before 2025-11-25 an error needs an id, and JSON-RPC says null where there is none.
@@ -3059,6 +3054,11 @@ def cors_headers(origin: str) -> tuple[tuple[str, str], ...]:
     """[cors.allowed-only] Let a web page of an allowed origin read the reply."""
     exposed = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"
     return ("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", exposed), ("Vary", "Origin")
+
+
+Verb = Callable[["MCPServer", Request], Awaitable[Reply]]
+VERBS: dict[str, Verb] = {"POST": handle_post, "GET": handle_get, "DELETE": handle_delete, "OPTIONS": handle_options}
+PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 
 
 # ---- 13 Two channels ---------------------------------------------------------------------------------
@@ -3227,23 +3227,24 @@ class Connection(asyncio.Protocol):
     It reads and answers in a task that ends where its bytes do: a connection that is idle has none.
     """
 
-    transport: asyncio.Transport
-    ended: asyncio.Future[None]  # that the event stream has left us
-    resumed: asyncio.Event | None = None  # that the peer reads again; None while it does
-
     def __init__(self, server: MCPServer) -> None:
+        # For its whole life.
         self.server, self.reader = server, ByteReader()
+        self.transport: asyncio.Transport
         self.requests: Generator[Literal[True] | None, None, None] = self.read_requests()
-        self.serving = False  # whether a task reads and answers, this one
-        self.task: asyncio.Task[None] | None = None
+        self.serving = False  # whether `serve` runs,
+        self.task: asyncio.Task[None] | None = None  # in this task
         self.deadline, self.awaited = math.inf, ""  # when the sweep gives up, and on what
-        self.paused_at = math.inf  # since when the peer does not read
+        self.paused_at = math.inf  # since when the peer does not read,
+        self.resumed: asyncio.Event | None = None  # and what tells that it reads again
         self.unread = 0  # bytes that waited for it when the sweep last looked
         self.gathered = bytearray()  # what of an event stream goes out at the end of this turn of the event loop
         self.written_at = 0.0  # when we last wrote to one
+        # For one request.
         self.request = NO_REQUEST  # that is being read or answered
         self.begun = 0.0  # when its first bytes came
         self.events: Stream | None = None  # that answers it
+        self.ended: asyncio.Future[None]  # that this stream has left us
         self.chunked = False  # whether what is written goes into chunks; HTTP/1.0 gets it bare, until we close
 
     # What the event loop tells us.
@@ -3372,21 +3373,19 @@ class Connection(asyncio.Protocol):
 
     async def send_reply(self, reply: Reply) -> bool:
         """Send the reply, to its end, and tell whether the connection may carry another one."""
-        request, stream, body, framing = self.request, reply.stream, reply.body, b""
+        request, stream, body, size, framing = self.request, reply.stream, reply.body, len(reply.body), b""
         if request.method == "HEAD":  # [http.head-no-body] nor a stream
-            stream = None
+            stream, body = None, b""
         self.chunked = stream is not None and request.minor_version > 0  # [http.old-no-chunks]
         stays = request.keep_alive and not self.server.shut.is_set() and (stream is None or self.chunked)
         if self.chunked:
             framing = b"Transfer-Encoding: chunked\r\n"
         elif stream is None and reply.status != 204:  # [http.204-no-length]
-            framing = b"Content-Length: %d\r\n" % len(body)
+            framing = b"Content-Length: %d\r\n" % size
         if not stays:  # [http.close-said]
             framing += b"Connection: close\r\n"
         elif request.minor_version == 0:
             framing += b"Connection: keep-alive\r\n"
-        if request.method == "HEAD":
-            body = b""
         data = b"%b%b\r\n%b" % (format_head(reply.status, reply.headers, format_date(int(time.time()))), framing, body)
         if stream is None:
             self.transport.write(data)
@@ -3415,11 +3414,11 @@ class Connection(asyncio.Protocol):
             return  # the peer has gone, and `connection_lost` will tell whoever has to know
         self.requests, self.request = self.discard(), NO_REQUEST
         self.deadline, self.awaited = self.server.clock() + 2, ""
-        with contextlib.suppress(OSError):  # the peer has gone
-            if self.transport.can_write_eof():  # TLS cannot
-                self.transport.write_eof()
-        if self.reader.ended or self.server.shut.is_set() or not self.transport.can_write_eof():
+        if self.reader.ended or self.server.shut.is_set() or not self.transport.can_write_eof():  # TLS cannot
             self.transport.close()
+        else:
+            with contextlib.suppress(OSError):  # the peer has gone
+                self.transport.write_eof()
 
     def probe(self, times: int) -> None:
         """Write to a peer that sends no more: if it is gone, its machine says so after the first, and we see it."""
@@ -3485,8 +3484,9 @@ class Connection(asyncio.Protocol):
 class MCPServer(Catalog):
     """An MCP server: register tools, resources and prompts with the decorators, then `run` it.
 
-    Beside what the specification calls them, its settings are:
+    Its settings, beside those that go to the client as the specification names them (name to icons):
     session_timeout: seconds after its last use that a session ends
+    limits: on what one peer may cost, see `Limits`
     path: of the endpoint; with and without a slash at the end it is the same
     page_size: entries in one page of a list; None for all in one
     allowed_hosts, allowed_origins: beside loopback, like 'mcp.example.com' and 'https://app.example.com'
@@ -3497,8 +3497,8 @@ class MCPServer(Catalog):
         lists are 'public' for a minute, and 'private' where there is `auth`
     two_channel: serve old clients, too: HTTP+SSE of 2024-11-05, and the routes by which the transport is often taught;
         off by default, since the session id is part of their URLs, which end up in logs: [channel.off-by-default]
-    enable_tool_sse: whether a tool's calls may have a stream of their own there
-    root_path: what a proxy puts in front of our paths and takes away again; old clients are told where to POST
+    enable_tool_sse: whether each tool has a stream of its own there, for what its calls say before they end
+    root_path: what a proxy takes off our paths; old clients are told to POST to a path that begins with it
     clock: gives seconds that never go back; tests turn their own
     """
 
@@ -3517,7 +3517,8 @@ class MCPServer(Catalog):
         self.info = present(name=name, title=title, version=version, description=description,
                             websiteUrl=website_url, icons=icons)  # fmt: skip
         self.instructions, self.limits, self.page_size, self.clock = instructions, limits, page_size, clock
-        self.path = "/" + path.strip("/")
+        self.path, self.root_path = "/" + path.strip("/"), f"/{root_path.strip('/')}".rstrip("/")
+        self.enable_tool_sse = enable_tool_sse
         self.allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self.allowed_origins = frozenset(origin.rstrip("/") for origin in allowed_origins)
         self.auth = fixed_token(auth) if isinstance(auth, str) else Auth(auth) if callable(auth) else auth
@@ -3533,7 +3534,6 @@ class MCPServer(Catalog):
         if self.auth and self.auth.authorization_servers:
             for where in {"", self.path, urlsplit(self.auth.resource).path}:
                 self.route("GET", PROTECTED_RESOURCE + where, handle_metadata)
-        self.enable_tool_sse, self.root_path = enable_tool_sse, f"/{root_path.strip('/')}".rstrip("/")
         for where, verbs in TWO_CHANNEL_ROUTES.items() if two_channel else ():
             self.routes[where] = Route(parse_template(where), verbs | {"OPTIONS": handle_options}, frozenset(verbs))
         # [auth.all-connections] But a preflight, which browsers send without a token.
@@ -3572,7 +3572,7 @@ class MCPServer(Catalog):
         A reply with a `stream` is complete when the stream, once it is attached to a `Sink`, ends that.
         """
         self.enter_loop()
-        origin = None
+        origin = None  # of a web page that may read the reply
         try:
             check_host(self, request)
             check_origin(self, request)
@@ -3698,7 +3698,7 @@ class MCPServer(Catalog):
         if self.listener:
             self.listener.close()
         for session in list(self.sessions.by_id.values()):
-            if session.standalone and not session.two_channel:  # where answers come that way, it must last
+            if session.standalone and not session.two_channel:  # its answers come that way, the last of them soon
                 session.standalone.detach()
         for connection in self.connections:
             if connection.deadline < math.inf:  # it waits for a request, which nobody would answer
@@ -3913,6 +3913,7 @@ def document_analyzer(root: Path, **settings: Any) -> MCPServer:
     mcp.route("GET", "/", show_page)
     mcp.route("POST", "/expire", let_time_pass, guarded=True)
     return mcp
+
 
 # The page at `/`: a client in the browser, which shows both sides of its conversation with the server it comes from.
 

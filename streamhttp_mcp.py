@@ -114,14 +114,14 @@ class Limits:
     idle_seconds: float = 75  # between two requests; nginx's keepalive_timeout
     send_seconds: float = 30  # a peer that reads nothing of what waits for it is dropped
     connections: int = 10_000  # beyond: 503, and the connection ends
-    # One session.
+    # Sessions, together and each.
     sessions: int = 10_000  # beyond: 503 with Retry-After
     calls: int = 64  # in flight at once in one session; beyond: 429
     client_bytes: int = 64 * 1024  # what a client says of itself in `initialize`, which its session keeps
     subscriptions: int = 1_000  # resources watched by one session, or by one call of subscriptions/listen
     uri_characters: int = 8 * 1024  # of one that is watched
-    streams: int = 16  # event streams that have ended, kept for a client that did not see their end
-    delivered_bytes: int = 32 * 1024 * 1024  # of all such that were sent to their end; beyond, the oldest is forgotten
+    streams: int = 16  # event streams that have ended, kept for a client that may not have seen their end
+    delivered_bytes: int = 32 * 1024 * 1024  # of all such that were written whole; beyond, the oldest is forgotten
     # One event stream.
     stream_events: int = 1_000  # that wait, or are kept for replay; beyond, the oldest notification is forgotten
     stream_bytes: int = 1024 * 1024  # of these
@@ -131,9 +131,9 @@ class Limits:
     # The server's own patience.
     all_calls: int = 5_000  # running at once in all sessions and outside of them; beyond: 503 with Retry-After
     verify_seconds: float = 10  # to judge a token; beyond: 503
-    ask_seconds: float = 300  # a question to the client that is not answered fails
+    ask_seconds: float = 300  # a question to the client, which a person may have to answer, fails after that
     state_seconds: float = 3600  # for so long the stateless era takes answers to a question
-    grace_seconds: float = 5  # running calls may finish for so long at shutdown
+    grace_seconds: float = 5  # running calls may finish for so long at shutdown; `docker stop` waits for 10
     threads: int = 64  # plain `def` handlers running at once; further ones wait
 
 
@@ -190,7 +190,6 @@ RECURRING_FIELDS = frozenset(
     mcp-protocol-version mcp-method mcp-name""".split()
 )
 KNOWN_LINES: dict[str, tuple[str, str]] = {}  # 'Accept: */*' -> ('accept', '*/*')
-REASONS = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -242,7 +241,7 @@ class ByteReader:
     time, and a peer that is silent costs no more than its bytes.
     """
 
-    buffer: bytearray = field(default_factory=bytearray)  # that have come and were not read
+    buffer: bytearray = field(default_factory=bytearray)  # what has come and was not read
     ended: Exception | None = None  # why no more will come
 
     def more(self) -> Reading[None]:
@@ -390,7 +389,7 @@ def read_chunks(reader: ByteReader, limits: Limits) -> Reading[bytes]:
 def format_head(status: int, headers: tuple[tuple[str, str], ...], date: str) -> bytes:
     """[http.date] Write a status line and header fields; those that frame the body come next, then a blank line."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    return f"HTTP/1.1 {status} {REASONS[status]}\r\nDate: {date}\r\n{lines}".encode("latin-1")
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nDate: {date}\r\n{lines}".encode("latin-1")
 
 
 @functools.lru_cache(maxsize=1)  # all replies of one second have the same
@@ -583,7 +582,7 @@ class Exchange:
 
     async def reply(self, patience: float) -> Reply:
         """Wait until the form is decided, at most `patience` seconds where a stream is possible."""
-        if self.decided is None:  # which is not the usual case
+        if self.decided is None:  # else the calls ended before their first wait, as most do where tasks start at once
             loop = asyncio.get_running_loop()
             self.waiting, timer = loop.create_future(), loop.call_later(patience, self.open)
             try:
@@ -2065,7 +2064,7 @@ class Sessions:
     def __init__(self, limits: Limits, timeout: float, clock: Callable[[], float]) -> None:
         self.limits, self.timeout, self.clock = limits, timeout, clock
         self.by_id: OrderedDict[str, Session] = OrderedDict()
-        self.delivered: dict[Stream, tuple[Session, int]] = {}  # those that ended, oldest first -> whose, and its bytes
+        self.delivered: dict[Stream, tuple[Session, int]] = {}  # that have ended, oldest first -> whose, and its bytes
         self.delivered_bytes = 0
 
     def open(
@@ -2450,7 +2449,7 @@ def introduce(server: MCPServer, session: Session, message: Message) -> bytes:
 
 
 def check_version_header(request: Request) -> None:
-    """[version.header-wrong-400] [version.header-missing] [version.header-not-asked] The session knows it, too."""
+    """[version.header-wrong-400] [version.header-missing] [version.header-not-asked] It may be missing, not wrong."""
     version = request.headers.get("mcp-protocol-version", LATEST_SESSION_REVISION)
     if version == STATELESS_REVISION:  # [modern.get-405] its POSTs do not come here, and it has nothing else
         raise HTTPError(405, "revision 2026-07-28 knows POST only", ("Allow", "POST, OPTIONS"))
@@ -3038,7 +3037,7 @@ async def handle_options(server: MCPServer, request: Request) -> Reply:
     """[cors.preflight] Say what is possible here, to a browser too. Header names are sent back as they came."""
     asked = request.headers.get("access-control-request-headers", "")
     names = ", ".join(name for name in map(str.strip, asked.split(",")) if re.fullmatch(TOKEN, name))
-    allow = find_route(server, request).allow
+    allow = server.routes[request.route].allow
     return Reply(204, (allow, ("Access-Control-Allow-Methods", allow[1]), ("Access-Control-Allow-Headers", names)))
 
 
@@ -3160,7 +3159,7 @@ def read_implied(request: Request) -> Any:
 
 
 def answer_initialize(server: MCPServer, session: Session, message: Message) -> bytes:
-    """[channel.initialize-first] Until then, a session that a GET opened does not know its client."""
+    """[channel.initialize-first] Answer `initialize`, or refuse what comes before: we do not know who the client is."""
     try:
         if not is_initialize(message):
             raise RPCError(INVALID_REQUEST, "send initialize first")
@@ -3360,7 +3359,7 @@ class Connection(asyncio.Protocol):
             yield from self.reader.more()
 
     def expect(self) -> None:
-        """We wait for bytes: note of what, and until when. Between two requests nothing is due, so nobody is told."""
+        """Note what we wait for, and until when. Between two requests nothing is due: the end is silent."""
         limits, before = self.server.limits, self.awaited
         if self.request is not NO_REQUEST:
             self.awaited, patience = "the request body", limits.body_seconds
@@ -3409,12 +3408,12 @@ class Connection(asyncio.Protocol):
         log.info("%s %s %.100a %d %.3f s", peer[0], request.method or "-", where, status, took)
 
     def linger(self) -> None:
-        """[http.linger] Let the peer read our last answer: closing on unread bytes would destroy it on its way."""
+        """[http.linger] Give the peer 2 seconds to read our last answer: closing on unread bytes would destroy it."""
         if self.transport.is_closing():
             return  # the peer has gone, and `connection_lost` will tell whoever has to know
         self.requests, self.request = self.discard(), NO_REQUEST
         self.deadline, self.awaited = self.server.clock() + 2, ""
-        if self.reader.ended or self.server.shut.is_set() or not self.transport.can_write_eof():  # TLS cannot
+        if self.reader.ended or self.server.shut.is_set() or not self.transport.can_write_eof():  # as with TLS
             self.transport.close()
         else:
             with contextlib.suppress(OSError):  # the peer has gone
@@ -3698,7 +3697,7 @@ class MCPServer(Catalog):
         if self.listener:
             self.listener.close()
         for session in list(self.sessions.by_id.values()):
-            if session.standalone and not session.two_channel:  # its answers come that way, the last of them soon
+            if session.standalone and not session.two_channel:  # whose answers go down that stream
                 session.standalone.detach()
         for connection in self.connections:
             if connection.deadline < math.inf:  # it waits for a request, which nobody would answer

@@ -89,8 +89,8 @@ LATEST_SESSION_REVISION = SESSION_REVISIONS[-1]
 STATELESS_REVISION = "2026-07-28"  # every request speaks for itself
 REVISIONS = (*SESSION_REVISIONS, STATELESS_REVISION)
 META = "io.modelcontextprotocol/"  # before the names of `_meta` that the specification owns
-META_VERSION, META_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_SERVER_INFO = (
-    META + name for name in ("protocolVersion", "clientCapabilities", "clientInfo", "logLevel", "serverInfo"))  # fmt: skip
+META_VERSION, META_CAPABILITIES = META + "protocolVersion", META + "clientCapabilities"
+META_CLIENT_INFO, META_SERVER_INFO, META_LOG_LEVEL = META + "clientInfo", META + "serverInfo", META + "logLevel"
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")  # RFC 5424
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 

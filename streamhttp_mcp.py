@@ -3945,105 +3945,100 @@ def hash_source(element: str) -> str:
 
 PAGE = r"""<!doctype html>
 <html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="mcp-endpoint" content="{endpoint}">
-<title>Watch MCP over HTTP</title>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Watch MCP over HTTP</title><meta name="mcp-endpoint" content="{endpoint}">
 <style>
 :root { color-scheme: light dark; --paper: light-dark(#fbfaf7, #17171b); --ink: light-dark(#1f1d26, #ebe9f1);
   --muted: light-dark(#5d5a68, #a9a6b5); --line: light-dark(#dcd9e3, #3a3844); --raised: light-dark(#fff, #222228);
-  --client: light-dark(#4338ca, #aab1ff); --server: light-dark(#0b6b60, #5fd3c0);
-  --error: light-dark(#b3261e, #ff9d92); }
-* { box-sizing: border-box; margin: 0; min-width: 0; } [hidden] { display: none !important; }
-body { height: 100dvh; display: grid; grid-template-rows: auto minmax(0, 1fr); background: var(--paper);
-  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
-header { display: grid; gap: .75rem; padding-block: 1rem; background: var(--raised);
-  border-bottom: 1px solid var(--line); }
-header > *, #stories, fieldset, form div { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center;
-  padding: 0; border: 0; }
-h1 { font-size: 1.25rem; } small, #status, .job { font-size: .8125rem; color: var(--muted); } #status { flex: 1; }
-label { display: inline-flex; gap: .4rem; align-items: center; min-height: 2.4rem; }
+  --client: light-dark(#4338ca, #aab1ff); --server: light-dark(#0b6b60, #5fd3c0); --error: light-dark(#b3261e, #ff9d92);
+  --mono: .8125rem/1.5rem ui-monospace, monospace; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink) }
+* { box-sizing: border-box; min-width: 0; margin: 0; padding: 0 } h1 { font-size: 1.25rem } fieldset { border: 0 }
+body { height: 100dvh; display: grid; grid-template-rows: auto 1fr; background: var(--paper) } main { overflow: auto }
+header { display: grid; gap: .75rem; padding: 1rem; background: var(--raised); border-bottom: 1px solid var(--line) }
+header > :not([hidden]), #stories, #eras, form div { display: flex; flex-flow: wrap; gap: .5rem; align-items: center }
+small, #status, .job { font-size: .8125rem; color: var(--muted) } #status { flex: 1 }
+label { display: inline-flex; gap: .4rem; align-items: center; min-height: 2.4rem }
 button, select, input, textarea { font: inherit; color: inherit; background: var(--raised); max-width: 100%;
-  border: 1px solid var(--muted); border-radius: .5rem; padding: .3rem .75rem; min-height: 2.4rem; }
-[type=radio], [type=checkbox] { min-height: 0; width: 1.1rem; height: 1.1rem; accent-color: var(--client); }
-.strong { background: var(--client); border-color: var(--client); color: var(--raised); }
-[aria-busy=true] button { background: none; border-color: var(--line); color: var(--muted); }
-button:not(.strong):hover, [aria-busy=true] [aria-current=true] { border-color: var(--client); color: var(--client); }
-:focus-visible { outline: 3px solid var(--client); outline-offset: 2px; }
-#now { display: grid; grid-template-columns: 5fr 6fr; gap: .25rem 2rem; min-height: 3rem; align-items: start; }
-.job { display: grid; grid-template-columns: 1fr 2fr 2fr; align-items: baseline; gap: .75rem; min-height: 1.5rem; }
-.job span, summary :is(code, small) { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-progress { width: 100%; height: .75rem; accent-color: var(--server); }
-main { overflow: auto; } ol { list-style: none; padding: 0 0 1rem; }
-header, #heads, li { padding-inline: max(1rem, calc((100% - 90rem) / 2)); scroll-margin-bottom: 1rem; }
-#heads, li { display: grid; grid-template-columns: 3rem 5fr 5.5rem 7fr; }
-#heads { position: sticky; top: 0; z-index: 1; padding-block: .5rem; background: var(--paper); font-weight: 600; }
-#heads > *, .client details, li :is(p, form) { grid-column: 2; color: var(--client); padding-left: .4rem; }
-#heads > :last-child, details { grid-column: 4; color: var(--server); padding-left: .4rem; }
-#lanes span { margin-left: .5rem; padding: .1rem .6rem; border: 1px solid; border-radius: 1rem; font-size: .8125rem; }
-li > * { grid-row: 1; } time { color: var(--muted); font: .75rem/1.7rem ui-monospace, monospace; }
-li p { padding-block: .5rem; color: var(--muted); font-size: .9375rem; }
-.rails { grid-column: 3; display: flex; position: relative; --tone: var(--server); }
-.client .rails { --tone: var(--client); }
-.client .rails, .whole .rails, .dot ~ i { background: linear-gradient(var(--tone) 0 0) 0 .85rem / 100% 1px no-repeat; }
-.client .rails::after, .whole .rails::after { content: ""; position: absolute; top: calc(.85rem - 4.5px); right: -1px;
-  border: 5px solid transparent; border-right-width: 0; border-left-color: var(--tone); }
-.whole .rails::after { right: auto; left: -1px; rotate: 180deg; }
-.rails i { flex: 1; position: relative; }
-.rails i::before, .rails i::after { position: absolute; background: var(--server); left: calc(50% - 1px); }
-.on::before { content: ""; width: 2px; top: 0; bottom: 0; }
-.from::before { top: .85rem; } .end::before { bottom: calc(100% - .85rem); }
-.dot::after { content: ""; width: 9px; height: 9px; border-radius: 9px; margin-left: -3.5px; top: calc(.85rem - 4px); }
-.error :is(code, small, p) { color: var(--error); }
-summary { display: flex; gap: .75rem; align-items: baseline; padding: .1rem .4rem .1rem 0; cursor: pointer; }
-summary:hover, [open] { background: var(--raised); }
-[open] summary { flex-wrap: wrap; } [open] * { white-space: normal; }
-summary b { flex: none; min-width: 4rem; font-size: .8125rem; } small.why { flex: 1 1000 0; } .id { flex: none; }
-code, pre { font: .8125rem/1.5rem ui-monospace, monospace; color: var(--ink); overflow-wrap: anywhere; }
-pre, [open] pre { padding: .25rem .4rem .75rem 0; white-space: pre-wrap; max-height: 24rem; overflow: auto;
-  line-height: 1.25rem; }
-li form { display: grid; gap: .75rem; margin: .5rem 0; padding: 1rem; border: 1px solid; border-radius: .75rem;
-  background: var(--raised); } form pre { max-height: 9rem; } textarea { min-height: 5rem; width: 100%; }
-li form label { display: grid; gap: .25rem; justify-items: start; color: var(--ink); }
+  border: 1px solid var(--muted); border-radius: .5rem; padding: .3rem .75rem; min-height: 2.4rem }
+[type=radio], [type=checkbox] { min-height: 0; width: 1.1rem; height: 1.1rem; accent-color: var(--client) }
+button:first-child, label + button { background: var(--client); border-color: var(--client); color: var(--raised) }
+[aria-busy=true] button { background: none; border-color: var(--line); color: var(--muted) }
+[aria-busy=true] [aria-current=true] { border-color: var(--client); color: var(--client) }
+:focus-visible { outline: 3px solid var(--client); outline-offset: 2px } button:hover { border-color: var(--client) }
+header > #now { display: grid; grid-template-columns: 5fr 6fr; gap: .25rem 2rem; min-height: 3rem; align-items: start }
+.job { display: grid; grid-template-columns: 1fr 2fr 2fr; gap: .75rem; align-items: baseline; min-height: 1.5rem }
+progress { width: 100%; height: .75rem; accent-color: var(--server) } .form time { display: none }
+header, #heads, li { padding-inline: max(1rem, calc((100% - 90rem) / 2)); scroll-margin-bottom: 1rem }
+#heads, li { display: grid; grid-template-columns: 3rem 5fr 5.5rem 7fr } li > * { grid-row: 1 }
+#heads { position: sticky; top: 0; padding-block: .5rem; background: var(--paper); font-weight: 600 }
+#heads > *, .client details, li > :is(p, form) { grid-column: 2; color: var(--client); padding-left: .4rem }
+#heads > :last-child, details { grid-column: 4; color: var(--server); padding-left: .4rem }
+#lanes span { margin-left: .5rem; padding: .1rem .6rem; border: 1px solid; border-radius: 1rem; font-size: .8125rem }
+ol { padding-bottom: 1rem } li > p { padding-block: .5rem; color: var(--muted); font-size: .9375rem }
+time { color: var(--muted); font: var(--mono); font-size: .75rem; line-height: 1.7rem }
+/* In the middle: an arrow, if it has a tip. In each lane: a line down, a dot, and from that a line to the right. */
+li > div { grid-column: 3; display: flex; --tone: var(--server); background: no-repeat linear-gradient(var(--tone) 0 0)
+  0 .85rem / 100% 1px, no-repeat conic-gradient(from var(--tip), var(--tone) 90deg, #0000 0) var(--side)
+  calc(.85rem - 4.5px) / 5px 10px } .server > div:not(:has(.dot)) { --tip: 45deg at left; --side: left }
+.client > div { --tone: var(--client); --tip: 225deg at right; --side: right } .dot ~ i { --across: 100% }
+i { flex: 1; background: linear-gradient(var(--tone) 0 0) 0 .85rem / var(--across, 0) 1px no-repeat,
+  linear-gradient(var(--server) 0 0) 50% var(--from, 0) / 2px var(--length, 0) no-repeat,
+  radial-gradient(circle at 50% .85rem, var(--server) var(--dot, -1px), #0000 calc(var(--dot, -1px) + 1px)) }
+.on { --length: 100% } .from { --from: .85rem } .end { --length: .85rem } .dot { --dot: 4px }
+summary { display: flex; gap: .75rem; align-items: baseline; padding: .1rem .4rem .1rem 0; cursor: pointer }
+summary:hover, [open] { background: var(--raised) } b { min-width: 4rem; font-size: .8125rem } b ~ small { flex: none }
+code, pre { font: var(--mono); color: var(--ink); overflow-wrap: anywhere }
+code, .job span { flex: 1; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
+code small { display: inline-block; margin-left: .75rem; font-family: system-ui } [open] code { white-space: normal }
+pre { padding: .25rem 0 .75rem; white-space: pre-wrap; max-height: 24rem; overflow: auto; line-height: 1.25rem }
+.error :is(code, small) { color: var(--error) } form pre { max-height: 9rem } textarea { min-height: 5rem; width: 100% }
+li > form { display: grid; gap: .75rem; margin: .5rem 0; padding: 1rem; border: 1px solid; border-radius: .75rem;
+  background: var(--raised) } li label { display: grid; gap: .25rem; justify-items: start; color: var(--ink) }
 @media (max-width: 50rem) {
-  header { gap: .5rem; padding-block: .75rem; } header * { font-size: .875rem; } #status { flex-basis: 100%; }
-  button, select, label { min-height: 2.2rem; } #now { grid-template-columns: 1fr; min-height: 5rem; }
-  #heads, li { grid-template-columns: 2.5rem 1fr 1fr auto; padding-inline: .75rem; }
-  .rails { grid-column: 1; } time { grid-column: 4; } li > form { grid-column: 2 / 5; }
-  #heads > :last-child { grid-column: 3 / 5; } .client details, li > :is(details, p) { grid-column: 2 / 4; }
-  .server details { margin-left: 1rem; } summary { flex-wrap: wrap; gap: 0 .75rem; }
-  summary code { flex-basis: 100%; order: 1; } .why { order: 2; }
-  details:not([open]) .why, #lanes, #eras small, .form time { display: none; }
+  header { gap: .5rem } header * { font-size: .875rem } header > #now { display: block; min-height: 5rem }
+  #status { flex-basis: 100% } button, select, label { min-height: 2.2rem } #lanes, #eras small { display: none }
+  #heads, li { grid-template-columns: 2.5rem 1fr 1fr auto; padding-inline: .75rem } time { grid-column: 4 }
+  li > div { grid-column: 1 } li > form { grid-column: 2 / 5 } #heads > :last-child { grid-column: 3 / 5 }
+  .client details, li > :is(details, p) { grid-column: 2 / 4 } .server details { margin-left: 1rem }
+  summary { flex-wrap: wrap; gap: 0 .75rem } code { flex-basis: 100%; order: 1 }
+  details:not([open]) code small { display: none }
 }
-@media (max-height: 38rem) { body { display: block; } }
+@media (max-height: 38rem) { body { display: block } }
 </style>
 <header>
-<div><h1>MCP over HTTP, as it happens</h1> <p id="status" role="status"></p>
-<fieldset id="eras" aria-label="Revision of MCP">
+<div><h1>MCP over HTTP, as it happens</h1><p id="status" role="status"></p><fieldset id="eras" aria-label="Revision">
 <label><input type="radio" name="era" value="2025-11-25" checked>2025-11-25 <small>sessions</small></label>
 <label><input type="radio" name="era" value="2026-07-28">2026-07-28 <small>stateless</small></label></fieldset></div>
 <div><div id="stories" role="group" aria-label="What to watch"></div>
 <label>Document <select id="document"><option value="">listed by Connect</option></select></label></div>
 <div id="now"><p id="story">This page is a client of the server it comes from. Press a button, and watch: left what the
-client says, right what the server says, in the middle a line for each stream that is open.</p>
-<div id="jobs"></div></div>
-<form id="login" hidden><label>This server wants a token <input id="token" type="password" autocomplete="off" required>
-</label><button class="strong">Use it</button></form>
-</header>
+client says, right what the server says, in the middle a line for each stream that is open.</p><p id="jobs"></p></div>
+<form id="login" method="dialog" hidden>
+<label>This server wants a token <input id="token" type="password" autocomplete="off" required></label>
+<button>Use it</button></form></header>
 <main id="log" tabindex="0" aria-label="The conversation">
 <div id="heads"><span>Client says</span><span>Server says<span id="lanes"></span></span></div>
-<ol id="rows"><li>
-<p>The conversation comes here, the newest below. A message unfolds to its headers and its JSON.</p></li></ol>
+<ol id="rows"><li><p>The conversation comes here, newest last. A message unfolds to headers and JSON.</p></li></ol>
 </main>
 <script>
 "use strict";
-const SESSIONS = "2025-11-25", STATELESS = "2026-07-28", META = "io.modelcontextprotocol/";
-const CLIENT = {name: "page", version: "1"}, CAPABILITIES = {elicitation: {form: {}}, sampling: {}};
-const endpoint = new URL(document.querySelector("meta[name=mcp-endpoint]").content, document.baseURI);
-const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const tail = (id) => `\u2026${id.slice(-6)}`;
 const $ = (id) => document.getElementById(id), pretty = (value) => JSON.stringify(value, null, 2);
-const lanes = [];  // the open streams, each in its lane of the middle; null where one has ended
-let era = SESSIONS, session = null, own = null, exchanges = 0, ids = 0, began = 0, running = false;
+const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const endpoint = new URL(document.querySelector("[name=mcp-endpoint]").content, document.baseURI);
+const CLIENT = {name: "page", version: "1"}, CAPABILITIES = {elicitation: {form: {}}, sampling: {}};
+const SESSIONS = "2025-11-25", STATELESS = "2026-07-28", META = "io.modelcontextprotocol/";
+const ERAS = {  // what requests say of their client: a session remembers it; without one, each request says it all
+  [SESSIONS]: {headers: () => session && {"MCP-Protocol-Version": SESSIONS, "Mcp-Session-Id": session}},
+  [STATELESS]: {
+    headers: ({method, params: {name}}) => (
+      {"MCP-Protocol-Version": STATELESS, "Mcp-Method": method, ...(name && {"Mcp-Name": name})}),
+    meta: {[META + "protocolVersion"]: STATELESS, [META + "clientInfo"]: CLIENT,
+      [META + "clientCapabilities"]: CAPABILITIES},
+  },
+};
+const lanes = ["", "", "", ""];  // the open streams, each in its lane of the middle
+let era = SESSIONS, session = null, own = null, exchanges = 0, ids = 0, began = 0;
 
 // Showing. What a server says becomes text, and never HTML.
 function make(tag, properties, ...children) {
@@ -4053,77 +4048,63 @@ function make(tag, properties, ...children) {
 }
 function addRow(side, cell, lane, mark = "dot") {
   const log = $("log"), following = log.scrollHeight - log.scrollTop - log.clientHeight < 200;
-  const slots = [...Array(Math.max(4, lanes.length)).keys()];
-  const rails = make("span", {className: "rails"}, ...slots.map((slot) =>
-    make("i", {className: slot === lane ? `on ${mark}` : lanes[slot] ? "on" : ""})));
-  const seconds = (performance.now() - (began ||= performance.now())) / 1000;
-  const row = make("li", {className: side}, make("time", {}, seconds.toFixed(2)), rails, cell);
-  $("rows").append(row);
-  if (mark === "end dot") lanes[lane] = null;
+  const rails = lanes.map((open, slot) => make("i", {className: slot === lane ? `on ${mark}` : open && "on"}));
+  const time = make("time", {}, ((performance.now() - (began ||= performance.now())) / 1000).toFixed(2));
+  $("rows").append(make("li", {className: side}, time, make("div", {}, ...rails), cell));
+  if (mark === "end dot") lanes[lane] = "";
   $("lanes").replaceChildren(...lanes.filter(Boolean).map((name) => make("span", {}, name)));
-  if (following) row.scrollIntoView({block: "nearest"});
-  return row;
+  if (following) cell.parentElement.scrollIntoView({block: "nearest"});
 }
-const note = (text, side = "note") => void addRow(side, make("p", {}, text));
-// A message or the head of a reply: over which connection, what, and why. It unfolds to what went over the wire.
+const note = (text) => addRow("note", make("p", {}, text));
+// A message, or the head of a reply: over which exchange, what, and why. It unfolds to what went over the wire.
 function say(side, where, text, why = "", wire = "", {lane, mark, id = ""} = {}) {
-  const line = make("summary", {}, make("b", {}, where), make("code", {}, text), make("small", {className: "why"}, why),
-    make("small", {className: "id"}, id && `id \u2026${id.slice(-6)}`));
+  const code = make("code", {}, text, make("small", {}, why)), last = make("small", {}, id && `id ${tail(id)}`);
+  const line = make("summary", {}, make("b", {}, where), code, last);
   addRow(side, make("details", {}, line, make("pre", {tabIndex: 0}, wire)), lane, mark);
 }
+const head = (line, fields) => `${line}\n${Array.from(fields, ([name, value]) =>
+  `${name}: ${name === "Authorization" ? "..." : value}\n`).join("")}\n`;
 function brief({method, params = {}, result, error}) {
   if (error) return `error ${error.code}: ${error.message}`;
-  const {name, arguments: given = {}, progress, total, message, requestId} = params;
-  const about = [method, name, ...Object.values(given), total && `${progress}/${total}`, message, requestId];
-  if (method) return about.filter((value) => value !== undefined).join(" ");
-  if (result.inputRequests) return `needs input: ${Object.values(result.inputRequests).map((asked) => asked.method)}`;
-  return `result ${[result.content].flat()[0]?.text ?? result.action ?? JSON.stringify(result).slice(0, 200)}`;
+  if (result?.inputRequests) return `needs input: ${Object.values(result.inputRequests).map((asked) => asked.method)}`;
+  if (result) return `result ${[result.content].flat()[0]?.text ?? result.action ?? JSON.stringify(result)}`;
+  const {name, arguments: given = {}, progress, total, message} = params, values = Object.values(given);
+  return [method, name, ...values, total && `${progress}/${total}`, message].filter(Boolean).join(" ");
 }
-const WHY = {
-  "initialize": "opens a session", "notifications/initialized": "no answer wanted",
-  "server/discover": "what is served here?", "subscriptions/listen": "stays open for notices of change",
-  "resources/list": "the documents to choose from", "notifications/progress": "on its call's stream",
-  "elicitation/create": "a question to the user", "sampling/createMessage": "a question to the client's model",
-  "notifications/cancelled": "the call, by its id", "notifications/subscriptions/acknowledged": "what will be told",
-};
+const WHY = {"initialize": "opens a session", "notifications/initialized": "no answer wanted",
+  "subscriptions/listen": "stays open for notices of change", "sampling/createMessage": "asks the client's model"};
 
-// Speaking. An HTTP exchange; a stream of events; a request, which may take several of these; a tool that may ask.
-function headersFor(message, extra) {
-  const opening = message?.method === "initialize", modern = message && era === STATELESS, token = $("token").value;
-  return {Accept: "application/json, text/event-stream", ...(message && {"Content-Type": "application/json"}), ...extra,
-    ...(!opening && {"MCP-Protocol-Version": era}), ...(!opening && session && {"Mcp-Session-Id": session}),
-    ...(modern && {"Mcp-Method": message.method}),
-    ...(modern && message.params.name && {"Mcp-Name": message.params.name}),
-    ...(token && {Authorization: `Bearer ${token}`})};
+// Speaking. First one HTTP exchange, to the end of its stream if it has one; `job` is the request it is for.
+function headersFor(message) {
+  const token = $("token").value;
+  return {Accept: "application/json, text/event-stream", ...(message && {"Content-Type": "application/json"}),
+    ...ERAS[era].headers(message), ...(token && {Authorization: `Bearer ${token}`})};
 }
-async function send(verb, message, {extra, why, text, url = endpoint, signal} = {}) {
-  const where = `${verb} ${++exchanges}`, headers = headersFor(message, extra);
-  const shown = ([name, value]) => `${name}: ${name === "Authorization" ? "..." : value}\n`;
-  const written = `${verb} ${url.pathname}\n${Object.entries(headers).map(shown).join("")}(and what the browser adds)`;
-  const json = message ? `\n\n${pretty(message)}` : "";
-  say("client", where, text ?? brief(message), why ?? WHY[message?.method], written + json);
+async function send(verb, message, job = {}, {text, why, extra, url = endpoint} = {}) {
+  const where = `${verb} ${++exchanges}`, headers = {...headersFor(message), ...extra}, {signal} = job.breaker ?? {};
+  const written = head(`${verb} ${url.pathname}`, Object.entries(headers)) + (message ? pretty(message) : "");
+  say("client", where, text ?? brief(message), why ?? WHY[message?.method], written);
+  let lane;  // that of the event stream, if one comes
   try {
     const reply = await fetch(url, {method: verb, headers, body: message && JSON.stringify(message), signal});
-    const status = `${reply.status} ${reply.statusText}`;
-    const head = `${status}\n${[...reply.headers].map(shown).join("")}\n`;
-    session = reply.headers.get("mcp-session-id") ?? session;
-    $("login").hidden = reply.status !== 401;
-    if (reply.status === 401) $("token").focus();
+    const {status, statusText} = reply, written = head(`${status} ${statusText}`, reply.headers);
+    session ??= reply.headers.get("mcp-session-id");
+    $("login").hidden = status !== 401;
     if (reply.headers.get("content-type") === "text/event-stream") {
-      const lane = [...lanes, null].findIndex((name) => !name);  // the first that is free
-      const why = verb === "POST" ? "an event stream: it may say more than the result" : "an event stream";
-      lanes[lane] = where;
-      say("server", where, `${reply.status} text/event-stream`, why, head, {lane, mark: "from dot"});
-      return {where, lane, body: reply.body, signal};
+      lanes[lane = lanes.indexOf("")] = where;
+      say("server", where, "200 text/event-stream", "it may say more than a result", written, {lane, mark: "from dot"});
+      for await (const [raw, event] of readEvents(reply.body)) hear(where, lane, raw, event, job);
+      say("server", where, "the stream ends", "", "", {lane, mark: "end dot"});
+    } else {
+      const body = await reply.text(), answer = job.answer = body && JSON.parse(body);
+      const side = reply.ok && !answer.error ? "server" : "server error", why = answer.result && "one JSON body";
+      say(side, where, `${status} ${answer ? brief(answer) : statusText}`, why, written + (answer && pretty(answer)));
     }
-    const body = await reply.text(), answer = body.startsWith("{") ? JSON.parse(body) : null;
-    const side = reply.ok && !answer?.error ? "server whole" : "server whole error";
-    say(side, where, answer ? `${reply.status} ${brief(answer)}` : status,
-      answer?.result && "one JSON body: only the result", head + (answer ? pretty(answer) : body));
-    return {where, answer, status: reply.status};
+    return status;
   } catch (error) {
-    say("server whole error", where, "no answer", error.message);
-    throw Object.assign(error, {shown: true});
+    if (signal?.aborted) return say("client", where, "closes the connection", "", "", {lane, mark: "end dot"});
+    say("server error", where, lane >= 0 ? "a broken stream" : "no answer", error.message, "", {lane, mark: "end dot"});
+    if (lane === undefined) throw error;
   }
 }
 async function* readEvents(body) {
@@ -4134,226 +4115,158 @@ async function* readEvents(body) {
     for (const raw of events) yield [raw, Object.fromEntries(raw.split("\n").map((line) => line.split(/: ?(.*)/s)))];
   }
 }
-async function follow({where, lane, body, signal}, job) {
-  let end = ["server", where, "the stream ends"];
-  try {
-    for await (const [raw, {id, data, retry}] of readEvents(body)) {
-      job.last = id ?? job.last;
-      job.pause ??= retry;
-      if (id && !data) say("server", where, "an empty event", "its id is where to resume from", raw, {lane, id});
-      if (!data) continue;
-      const message = JSON.parse(data), why = WHY[message.method] ?? "the response, so the end";
-      const side = message.error ? "server error" : "server";
-      if (id) job.seen.push(id.split("-").pop());
-      if (!message.method) job.answer = message;
-      say(side, where, brief(message), why, raw.replace(data, () => pretty(message)), {lane, id});
-      if (message.method && "id" in message) answerQuestion(message, job).catch(report);
-      if (message.method === "notifications/progress") job.progress(message.params);
-    }
-  } catch (error) {
-    end = signal.aborted ? ["client", where, "closes the connection"] : ["server error", where, error.message];
-  }
-  say(...end, "", "", {lane, mark: "end dot"});
+function hear(where, lane, raw, {id, data, retry}, job) {
+  Object.assign(job, {last: id ?? job.last, retry: retry ?? job.retry});
+  if (!data) return id && say("server", where, "an empty event", "its id is where to resume from", raw, {lane, id});
+  const message = JSON.parse(data), {method, error} = message, why = method ? WHY[method] : "the response, so the end";
+  const written = raw.replace(data, () => pretty(message));
+  say(error ? "server error" : "server", where, brief(message), why, written, {lane, id});
+  if (id) job.seen.push(id.split("-").pop());
+  if (!method) job.answer = message;
+  else if (message.id !== undefined) answerQuestion(message).catch(report);
+  else if (method === "notifications/progress") job.tell(message.params);
 }
 async function request(method, params = {}, job = {}) {
   Object.assign(job, {id: ++ids, breaker: new AbortController(), answer: null, last: null, seen: []});
-  const _meta = job.progress ? {progressToken: job.id} : {}, used = session;
-  if (era === STATELESS) Object.assign(_meta, {[META_VERSION]: era, [META_CLIENT_INFO]: CLIENT,
-    [META_CAPABILITIES]: CAPABILITIES});
+  const _meta = {...ERAS[era].meta, ...(job.tell && {progressToken: job.id})};
   const message = {jsonrpc: "2.0", id: job.id, method, params: {...params, _meta}};
-  let exchange = await send("POST", message, {signal: job.breaker.signal, why: params.inputResponses && "answered"});
-  if (exchange.status === 404 && used) {
+  if (await send("POST", message, job) === 404 && session) {
     note("404 for a session id: that session is over. A client must open a new one, without the id.");
-    if (session === used) session = null;
-    if (!session) await connect();
-    return request(method, params, job);
+    session = null;
+    return connect().then(() => request(method, params, job));
   }
-  while (exchange.body) {
-    await follow(exchange, job);
-    if (job.answer || job.cancelled || !job.last) break;
-    await sleep(job.pause);  // no response: not the call has ended, only its connection
+  while (!job.answer && job.last) {  // no response: not the call has ended, only its connection
+    await sleep(2.5 * job.retry);  // longer than the server asks, to miss something
     job.breaker = new AbortController();
-    exchange = await send("GET", null, {signal: job.breaker.signal, extra: {"Last-Event-ID": job.last},
-      text: `Last-Event-ID: \u2026${job.last.slice(-6)}`, why: "resumes that stream"});
+    await send("GET", null, job, {text: `Last-Event-ID: ${tail(job.last)}`, extra: {"Last-Event-ID": job.last}});
+    note(`Received: events ${job.seen.join(", ")}. None is missing, none came twice.`);
   }
-  job.withdraw?.();
-  const answer = job.answer ?? exchange.answer;
-  if (answer?.error) throw Object.assign(new Error(answer.error.message), {shown: true});
-  return answer?.result;
+  const {result, error} = job.answer ?? {};
+  if (error) throw new Error(error.message);
+  return result;
 }
-async function call(name, args, job = {}) {
-  const bar = make("progress", {max: 1, value: 0}), told = make("span", {}, "called");
-  $("jobs").append(make("label", {className: "job"}, make("span", {}, Object.values(args)[0]), bar, told));
-  job.progress = ({progress, total, message}) => {
+async function call(name, given, job = {}) {
+  const params = {name, arguments: given}, told = make("span", {}, "called"), bar = make("progress", {value: 0});
+  $("jobs").append(make("label", {className: "job"}, make("span", {}, ...Object.values(given)), bar, told));
+  job.tell = ({progress, total, message}) => {
     Object.assign(bar, {max: total, value: progress});
     told.textContent = message;
-    job.react?.(progress)?.catch(report);
+    if (progress === 2) job.halfway?.(job);
   };
-  const params = {name, arguments: args};
   let result = await request("tools/call", params, job);
   while (result?.inputRequests) {  // 2026-07-28: answer, and call again
-    const inputResponses = {};
-    for (const [key, question] of Object.entries(result.inputRequests)) {
-      inputResponses[key] = await ask(question, job);
-      if (!inputResponses[key]) return note("Refused: the page does not call again. The server has nothing to forget.");
-    }
-    result = await request("tools/call", {...params, inputResponses, requestState: result.requestState}, job);
+    const {inputRequests, requestState} = result, inputResponses = {};
+    for (const key in inputRequests) inputResponses[key] = await ask(inputRequests[key].params);
+    if (Object.values(inputResponses).includes(null)) return note("Refused: the page does not call again.");
+    result = await request("tools/call", {...params, inputResponses, requestState}, job);
   }
   if (result) bar.value = bar.max;
-  told.textContent = result ? result.isError ? `failed: ${result.content[0].text}` : "done" : "no result";
+  told.textContent = !result ? "no result" : result.isError ? "failed" : "done";
 }
-async function answerQuestion({id, ...question}, job) {  // 2025-11-25: the answer is a POST of its own
-  const result = question.method === "ping" ? {} : await ask(question, job);
-  const error = {code: -1, message: "the user refused"};
-  const answer = {jsonrpc: "2.0", id, ...(result ? {result} : {error})};
-  if (!job.answer) await send("POST", answer, {why: "with the question's id"});
+async function answerQuestion({id, method, params}) {  // 2025-11-25: the answer is a POST of its own
+  const result = method === "ping" ? {} : await ask(params), error = {code: -1, message: "the user refused"};
+  await send("POST", {jsonrpc: "2.0", id, ...(result ? {result} : {error})});
 }
-function ask({params}, job) {  // by a form made from its schema; or by a prompt for the model, whom the user plays
-  const schema = params.requestedSchema, form = make("form"), row = addRow("form", form);
-  form.append(make("strong", {}, schema ? params.message : "You are the model. The server asks:"));
-  if (!schema) form.append(make("pre", {tabIndex: 0}, params.messages.map(({content}) => content.text).join("\n\n")));
-  const controls = Object.entries(schema?.properties ?? {answer: {title: "Your answer"}}).map(([name, member]) => {
-    const type = {boolean: "checkbox", integer: "number", number: "number"}[member.type] ?? "text";
-    const required = type !== "checkbox" && (!schema || Boolean(schema.required?.includes(name)));
-    const choices = (member.oneOf ?? member.enum)?.map((each) => new Option(each.title ?? each, each.const ?? each));
-    const control = choices ? make("select", {name, required}, ...(required ? [] : [new Option("")]), ...choices) :
-      schema ? make("input", {name, type, required, step: "any"}) : make("textarea", {name, required});
-    form.append(make("label", {}, member.title ?? name, control, make("small", {}, member.description ?? "")));
-    return control;
-  });
-  const valueOf = ({type, checked, value}) => type === "checkbox" ? checked : type === "number" ? Number(value) : value;
-  return new Promise((done) => {
-    const finish = (result) => (row.remove(), $("log").focus(), done(result));
-    const button = (text, result) => make("button", {type: "button", onclick: () => finish(result)}, text);
-    form.append(make("div", {}, make("button", {className: "strong"}, "Send"), ...(schema ?
-      [button("Decline", {action: "decline"}), button("Cancel", {action: "cancel"})] : [button("Refuse", null)])));
-    form.onsubmit = (event) => {
-      event.preventDefault();
-      const content = Object.fromEntries(controls.filter(({value}) => value).map((each) => [each.name, valueOf(each)]));
-      finish(schema ? {action: "accept", content} :
-        {role: "assistant", model: "you", content: {type: "text", text: content.answer}});
-    };
-    job.withdraw = () => row.isConnected && finish(null);
-    controls[0]?.focus();
-    row.scrollIntoView({block: "nearest"});
-  });
+const INPUTS = {boolean: "checkbox", integer: "number", number: "number"};  // type in a schema: type of the input
+// A form made from the question's schema; without one, a prompt for the model, whom the user plays. null: refused.
+async function ask({requestedSchema: schema, message = "You are the model. The server asks:", messages = []}) {
+  const prompts = messages.map(({content}) => make("pre", {tabIndex: 0}, content.text));
+  const form = make("form", {}, make("strong", {}, message), ...prompts), content = {};
+  const fields = Object.entries(schema?.properties ?? {"Your answer": {}});
+  for (const [name, {type, title = name, description = "", oneOf, enum: choices = oneOf}] of fields) {
+    const required = !schema || type !== "boolean" && Boolean(schema.required?.includes(name));
+    const control = make(choices ? "select" : schema ? "input" : "textarea", {name, required});
+    if (choices) control.append(...choices.map((each) => new Option(each.title ?? each, each.const ?? each)));
+    else if (schema) Object.assign(control, {type: INPUTS[type] ?? "text", step: "any"});
+    form.append(make("label", {}, title, control, make("small", {}, description)));
+  }
+  const actions = schema ? {accept: "Send", decline: "Decline", cancel: "Cancel"} : {accept: "Send", refuse: "Refuse"};
+  const button = ([value, text]) => make("button", {value, formNoValidate: value !== "accept"}, text);
+  form.append(make("div", {}, ...Object.entries(actions).map(button)));
+  addRow("form", form); form.elements[0].focus();
+  const action = await new Promise((done) =>
+    form.onsubmit = (event) => (event.preventDefault(), done(event.submitter.value)));
+  for (const {name, type, checked, valueAsNumber, value} of form.elements)
+    if (name && value) content[name] = {checkbox: checked, number: valueAsNumber}[type] ?? value;
+  form.parentElement.remove(); $("log").focus();
+  if (action !== "accept") return schema ? {action} : null;
+  const answer = {type: "text", text: content["Your answer"]};
+  return schema ? {action, content} : {role: "assistant", model: "you", content: answer};
 }
 
-// The stories: what a button does, and what there is to see in either revision.
+// The stories: what a button does, and what there is to see in either era.
 async function connect() {
   await hangUp();
-  own = {};
+  const stream = {};
   if (era === SESSIONS) {
-    await request("initialize", {protocolVersion: era, capabilities: CAPABILITIES, clientInfo: CLIENT}, own);
+    await request("initialize", {protocolVersion: era, capabilities: CAPABILITIES, clientInfo: CLIENT}, stream);
     await send("POST", {jsonrpc: "2.0", method: "notifications/initialized"});
-    const options = {signal: own.breaker.signal, text: "the session's own stream", why: "for all but calls"};
-    const exchange = await send("GET", null, options);
-    if (exchange.body) follow(exchange, own);
+    send("GET", null, stream, {text: "the session's own stream", why: "for all but calls"}).catch(report);
   } else {
     await request("server/discover");
-    const notifications = {toolsListChanged: true, resourcesListChanged: true};
-    request("subscriptions/listen", {notifications}, own).catch(report);
+    request("subscriptions/listen", {notifications: {resourcesListChanged: true}}, stream).catch(report);
   }
+  own = stream;
   const {resources} = await request("resources/list");
   $("document").replaceChildren(...resources.map(({name}) => new Option(name)));
 }
 async function hangUp() {
-  try {
-    if (session) await send("DELETE", null, {text: "the session", why: "not needed any more"});
-    else own?.breaker.abort();
-  } finally {
-    session = own = null;
-  }
+  const closing = session ? send("DELETE", null, {}, {text: "the session"}) : own?.breaker.abort();
+  own = session = null;  // `send` has composed its headers by now
+  await closing;
 }
-async function analyse(tool) {
-  if (!$("document").value) throw new Error("There is no document in the server's folder.");
-  await call(tool, {path: $("document").value});
+const analyse = (tool) => call(tool, {path: $("document").value});
+const slow = (data, halfway) => call("long_running_operation", {data}, {halfway});
+function cancel(job) {
+  if (!session) return job.breaker.abort();
+  job.answer = {};  // none will come
+  send("POST", {jsonrpc: "2.0", method: "notifications/cancelled", params: {requestId: job.id}}).catch(report);
 }
-async function slow(data, react) {
-  const job = {react: async (progress) => progress === 2 && react?.(job)};
-  await call("long_running_operation", {data}, job);
-  return job;
-}
-async function breakOff() {
-  const {seen} = await slow("a text", (job) => (job.pause = 2500, job.breaker.abort()));
-  note(era === SESSIONS ? `Received: events ${seen.join(", ")}. None is missing, none came twice.` :
-    "Closing the stream has cancelled the call. Without event ids there is nothing to resume: call again.");
-}
-const cancel = () => slow("a text", (job) => {
-  if (era === STATELESS) return job.breaker.abort();
-  const params = {requestId: job.id, reason: "somebody pressed Cancel"};
-  job.cancelled = true;
-  return send("POST", {jsonrpc: "2.0", method: "notifications/cancelled", params});
-});
 async function expire() {
-  if (era === STATELESS) return note("There is no session to expire: the same request is good tomorrow.");
-  own.breaker.abort();
-  const pass = {url: new URL("expire", document.baseURI), text: "/expire", why: "not MCP: lets time pass"};
-  do await sleep(200); while ((await send("POST", null, pass)).status === 409);  // it has not seen yet that we closed
+  if (session) own.breaker.abort();
+  const pass = {text: "/expire", why: "not MCP: lets time pass", url: new URL("expire", document.baseURI)};
+  do await sleep(200); while (session && await send("POST", null, {}, pass) === 409);  // until it has seen us close
   await request("tools/list");
 }
-async function end() {
-  if (era === STATELESS) note("There is no session to end. Only the stream of subscriptions/listen is open.");
-  await hangUp();
-}
 const STORIES = {  // button: [what it does, what to see with sessions, what to see without]
-  "Connect": [connect, `initialize opens a session; its id goes on every request that follows. A GET then opens the
-    session's own stream, for what belongs to no call.`, `No handshake. server/discover asks what is served, which a
-    client may skip. subscriptions/listen is a call whose answer is a stream of change notices.`],
+  "Connect": [connect, `initialize opens a session; its id goes on all that follows. A GET opens a stream for what
+    belongs to no call.`, `No handshake. subscriptions/listen is a call whose answer is a stream of change notices.`],
   "Analyse a document": [() => analyse("analyze_document"), `The tool reports progress before it has a result, so the
-    answer is an event stream: progress, the result, the end.`, `The same call and stream. But a request says all about
-    its client, in _meta, and again in headers for proxies to read; and events have no ids.`],
+    answer is an event stream.`, `The same stream. But a request says all about its client, in _meta and in headers.`],
   "Two tools at once": [() => Promise.all([slow("apples"), slow("pears")]), `Two POSTs, two streams. What belongs to a
-    call comes on the stream of that call and nowhere else.`, `Two POSTs, two streams, as before. The server needs to
-    remember nothing of the client for it.`],
+    call comes on its stream and nowhere else.`, `Two streams as before. The server remembers nothing of the client.`],
   "A tool that asks": [() => analyse("intelligent_analysis"), `The question is a request of the server's, on the call's
-    stream, which stays open. Your answer is a POST of its own.`, `The server cannot ask on a stream. The call ends by
-    saying what it needs; the page calls again with your answer and the requestState, and the tool starts again.`],
-  "Break and resume": [breakOff, `After two batches the page breaks the connection; the call goes on. A GET with
-    Last-Event-ID brings what was missed, and then the rest.`, `After two batches the page breaks the connection. In
-    this revision that cancels the call.`],
-  "Cancel": [cancel, `A broken connection cancels nothing, so a notification does. The server stops the call and ends
-    its stream without a response.`, `To cancel is to close the call's stream. There is nothing to send.`],
-  "Expire": [expire, `A session ends when it was not used for a time, and an open stream is use. So the page closes its
-    GET stream; then it lets the demo's session timeout pass at once. The next request gets 404.`,
-    `Nothing is remembered between two requests, so nothing expires.`],
-  "End the session": [end, `DELETE ends the session: its calls are cancelled, its streams end, its id is worth
-    nothing.`, `Nothing is remembered, so there is nothing to end but a stream.`],
+    open stream. Your answer is a POST of its own.`, `The call ends by saying what it needs. The page calls again with
+    your answer and the requestState, and the tool starts again.`],
+  "Break and resume": [() => slow("a text", ({breaker}) => breaker.abort()), `The page breaks the connection; the call
+    goes on. A GET with Last-Event-ID brings what was missed, and then the rest.`, `The page breaks the connection, and
+    so cancels the call. Without event ids there is nothing to resume.`],
+  "Cancel": [() => slow("a text", cancel), `A broken connection cancels nothing, so a notification does. The stream then
+    ends without a response.`, `To cancel is to close the call's stream. There is nothing to send.`],
+  "Expire": [expire, `An unused session ends, and an open stream is use. So the page closes its GET stream, and lets the
+    demo's session timeout pass at once. The next request gets 404.`, `Nothing is remembered, so nothing expires.`],
+  "End the session": [hangUp, `DELETE ends the session: its calls are cancelled, its streams end, its id is worthless.`,
+    `Nothing is remembered, so there is nothing to end but a stream.`],
 };
 async function play(name) {
-  if (running) return;
-  const [act, ...texts] = STORIES[name], ready = era === SESSIONS ? session : own;
-  $("story").textContent = texts[era === SESSIONS ? 0 : 1];
+  const [act, ...texts] = STORIES[name], stories = $("stories");
+  if (stories.ariaBusy === "true") return;
+  stories.ariaBusy = $("eras").disabled = true;
+  for (const button of stories.children) button.ariaCurrent = button.textContent === name;
   $("jobs").replaceChildren();
-  show(running = name, `${name}: watch.`);
-  try {
-    if (!ready && act !== connect && act !== end) await connect();
-    await act();
-    show(running = false, `${name}: done.`);
-  } catch (error) {
-    report(error);
-    show(running = false, error.message);
-  }
+  $("story").textContent = texts[era === SESSIONS ? 0 : 1];
+  $("status").textContent = `${name}: watch.`;
+  const ready = own || act === connect || act === hangUp ? Promise.resolve() : connect();
+  $("status").textContent = await ready.then(act).then(() => `${name}: done.`, (error) => error.message);
+  stories.ariaBusy = $("eras").disabled = false;
 }
-function report(error) {
-  if (!error.shown) note(error.message, "error");
-  $("status").textContent = error.message;
-}
-function show(current, status) {
-  $("stories").ariaBusy = $("eras").disabled = Boolean(current);
-  for (const button of $("stories").children) button.ariaCurrent = button.textContent === current;
-  $("status").textContent = status;
-}
+const report = (error) => $("status").textContent = error.message;
 $("stories").append(...Object.keys(STORIES).map((name) => make("button", {onclick: () => play(name)}, name)));
-$("stories").firstChild.className = "strong";
-$("eras").onchange = async ({target}) => {
-  await hangUp().catch(report);
-  note(`From here the page speaks ${era = target.value}.`);
-};
-$("login").onsubmit = (event) => (event.preventDefault(), play("Connect"));
-addEventListener("pagehide", () => {  // a client that leaves ends its session
-  if (session) fetch(endpoint, {method: "DELETE", headers: headersFor(), keepalive: true});
-});
+$("login").onsubmit = () => play("Connect");
+$("eras").onchange = ({target}) => hangUp().catch(report).then(() =>
+  note(`From here the page speaks ${era = target.value}.`));
+addEventListener("pagehide", () =>  // a client that leaves ends its session
+  session && fetch(endpoint, {method: "DELETE", headers: headersFor(), keepalive: true}));
 </script>
 </html>
 """

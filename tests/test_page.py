@@ -192,12 +192,17 @@ class Tab:
         self.demo, self.era, self.errors, self.requested = demo, era, [], []
         self.page = page = browser.new_context(**options).new_page()
         page.set_default_timeout(10_000)
-        page.on("console", lambda message: self.errors.append(message.text))
+        page.on("console", self.hear)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("dialog", lambda dialog: self.errors.append(f"dialog: {dialog.message}"))
         page.on("request", lambda request: self.requested.append(request.url))
         page.goto(demo.url)
         page.get_by_role("radio", name=era).check()
+
+    def hear(self, message) -> None:
+        """Chromium complains of each status above 400. 409: the server has not yet seen a stream end; the page asks again."""
+        if "status of 409" not in message.text:
+            self.errors.append(message.text)
 
     def press(self, button: str) -> None:
         self.page.get_by_role("group", name="What to watch").get_by_role("button", name=button).click()
@@ -220,7 +225,7 @@ class Tab:
         """'client POST 1: initialize' and so on, of one exchange or of all."""
         said = self.page.locator("#rows summary").evaluate_all(
             "all => all.map((each) => [each.closest('li').classList[0], each.children[0].textContent,"
-            " each.children[1].textContent])"
+            " each.querySelector('code').firstChild.textContent])"
         )
         return [f"{side} {place}: {text}" for side, place, text in said if where in ("", place)]
 
@@ -347,7 +352,7 @@ def test_broken_stream_is_resumed_without_loss_or_is_a_cancelled_call(tab):
         assert tab.notes()[-1] == "Received: events 1, 2, 3, 4, 5, 6. None is missing, none came twice."
     else:
         tab.wait_done()
-        assert tab.notes()[-1].startswith("Closing the stream has cancelled the call.")
+        assert tab.lines(tab.where("tools/call"))[-1].endswith("closes the connection")
         eventually(lambda: not any(ctx.message["method"] == "tools/call" for ctx in list(tab.demo.mcp.calls)))
     tab.check()
 
@@ -368,10 +373,11 @@ def test_call_is_cancelled_by_a_notification_or_by_closing_its_stream(tab):
 
 def test_expired_session_is_answered_404_and_a_new_one_is_opened(tab):
     tab.play("Expire")
-    if tab.era == STATELESS:
-        assert tab.notes()[-1].startswith("There is no session to expire")
-        return tab.check()
     said = [line.split(": ", 1)[1] for line in tab.lines() if line.startswith("client")]
+    if tab.era == STATELESS:
+        assert said == ["server/discover", "subscriptions/listen", "resources/list", "tools/list"]
+        assert '"tools"' in tab.lines()[-1]
+        return tab.check()
     handshake = ["initialize", "notifications/initialized", "the session's own stream", "resources/list"]
     passed = ["/expire"] * said.count("/expire")  # again, should the server not have seen yet that the stream is closed
     assert said == [*handshake, "closes the connection", *passed, "tools/list", *handshake, "tools/list"]
@@ -391,7 +397,7 @@ def test_end_closes_what_is_open(tab):
         assert not tab.demo.mcp.sessions.by_id
         tab.wait_line("the stream ends")
     else:
-        assert tab.notes()[-1].startswith("There is no session to end.")
+        assert "there is nothing to end but a stream" in tab.page.locator("#story").inner_text()
         tab.wait_line("closes the connection")
     tab.check()
 

@@ -190,6 +190,7 @@ RECURRING_FIELDS = frozenset(
     mcp-protocol-version mcp-method mcp-name""".split()
 )
 KNOWN_LINES: dict[str, tuple[str, str]] = {}  # 'Accept: */*' -> ('accept', '*/*')
+REASONS = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -389,7 +390,7 @@ def read_chunks(reader: ByteReader, limits: Limits) -> Reading[bytes]:
 def format_head(status: int, headers: tuple[tuple[str, str], ...], date: str) -> bytes:
     """[http.date] Write a status line and header fields; those that frame the body come next, then a blank line."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nDate: {date}\r\n{lines}".encode("latin-1")
+    return f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\nDate: {date}\r\n{lines}".encode("latin-1")
 
 
 @functools.lru_cache(maxsize=1)  # all replies of one second have the same
@@ -3321,6 +3322,9 @@ class Connection(asyncio.Protocol):
         except (ConnectionEnded, OSError) as error:  # the peer is gone, which is its right
             error.__traceback__ = None  # which leads here: a reader that keeps the error would keep all of this
             self.transport.close()
+        except Exception:  # a reply that cannot be written; its peer would take the next one for it
+            log.exception("%s %s: no reply", self.request.method, self.request.route)
+            self.transport.abort()
         finally:
             self.serving = False
 
@@ -3584,11 +3588,16 @@ class MCPServer(Catalog):
             if self.auth and request.method in route.guarded:  # [auth.before-processing]
                 await check_authorization(self, self.auth, request)
             reply = await route.verbs[request.method](self, request)
+            if not isinstance(reply, Reply):
+                raise TypeError(f"a route's function must return a Reply, not {type(reply).__name__}")
         except HTTPError as error:
             reply = refuse(request, error)
         except RPCError as error:
             reply = refuse(request, HTTPError(400, error.message, code=error.code))
-        except Exception:  # [answers.nothing-internal] a bug: the log gets the story, the peer does not
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
+                raise  # the client left; without that, something else was cancelled, for which our function waited
+            # [answers.nothing-internal] a bug: the log gets the story, the peer does not
             log.exception("%s %s failed", request.method, request.route)
             reply = refuse(request, HTTPError(500, "Internal error", code=INTERNAL_ERROR))
         if origin is not None:  # a new Reply, since some are shared

@@ -22,7 +22,7 @@ from inmemory import Client, Clock, run, spoken
 from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, text_result
 
 import streamhttp_mcp
-from streamhttp_mcp import Context, Limits, MCPServer
+from streamhttp_mcp import Context, Limits, MCPServer, Reply
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "streamhttp_mcp.py"
@@ -736,6 +736,65 @@ async def test_bug_in_the_server_is_answered_500_and_only_the_log_gets_the_story
     error = {"code": -32603, "message": "Internal error"}
     assert (answer.status, answer.message) == (500, {"jsonrpc": "2.0", "id": None, "error": error})
     assert "LookupError: /home/me/secret" in caplog.text
+
+
+async def careless(server, request):
+    raise asyncio.CancelledError  # as out of a task that somebody else has cancelled
+
+
+async def forgetful(server, request):
+    pass
+
+
+@pytest.mark.parametrize("function", [careless, forgetful])
+@spoken
+async def test_route_that_fails_to_reply_is_answered_500(function, caplog):
+    """[answers.nothing-internal] [http.pipelining] Nor is the next answer taken for its own."""
+    mcp = MCPServer("test")
+    mcp.route("GET", "/odd", function)
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("GET", "/odd", host="localhost") + NOT_FOUND)
+        assert [(await wire.reply()).status, (await wire.reply()).status] == [500, 404]
+    assert "GET /odd failed" in caplog.text
+
+
+@spoken
+async def test_token_whose_judge_was_cancelled_by_somebody_else_is_answered_500():
+    """[auth.judged-for-somebody] Judges may share a task, which is cancelled with the first of them."""
+
+    async def verify(token: str) -> str:
+        raise asyncio.CancelledError
+
+    async with MCPServer("test", auth=verify).serving() as url, Wire(url) as wire:
+        await wire.send(post(ACCEPT_BOTH, ping(1), authorization="Bearer a"))
+        assert (await wire.reply()).status == 500
+
+
+@spoken
+async def test_reply_that_cannot_be_written_ends_the_connection(caplog):
+    """[http.pipelining] Its peer would take the next answer for it."""
+
+    async def greek(server, request):
+        return Reply(200, (("X-Letter", "\N{GREEK CAPITAL LETTER OMEGA}"),))
+
+    mcp = MCPServer("test")
+    mcp.route("GET", "/greek", greek)
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("GET", "/greek", host="localhost") + NOT_FOUND)
+        assert await wire.end() == b""
+    assert "GET /greek: no reply" in caplog.text
+
+
+@spoken
+async def test_status_without_a_phrase_of_its_own_is_sent_without():
+    async def odd(server, request):
+        return Reply(299)
+
+    mcp = MCPServer("test")
+    mcp.route("GET", "/odd", odd)
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("GET", "/odd", host="localhost"))
+        assert (await wire.reply()).status == 299
 
 
 # --- Starting -----------------------------------------------------------------------------------------

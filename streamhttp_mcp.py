@@ -3139,7 +3139,7 @@ async def handle_message(server: MCPServer, request: Request) -> Reply:
     if lesson and method and "id" not in message and not method.startswith("notifications/"):
         session.asked += 1
         message["id"] = session.asked
-    if is_request(message):
+    if any(isinstance(one, dict) and is_request(one) for one in (body if isinstance(body, list) else [body])):
         await check_backlog(session)
     if is_initialize(message) or is_request(message) and not session.version and method != "ping":
         session.standalone_stream().push(answer_initialize(server, session, message), keep=True)
@@ -3184,8 +3184,9 @@ async def check_backlog(session: Session) -> None:
 def find_two_channel_session(server: MCPServer, request: Request, body: Any = None) -> Session:
     """[lesson.session-id] The id comes in the URL, the header, the body, or the params in the body. HTTPError."""
     message = body if isinstance(body, dict) else {}
-    places = (session_id_in_url(request), request.headers.get("mcp-session-id"),
-              message.get("sessionId"), message.get("params", {}).get("sessionId"))  # fmt: skip
+    params = message.get("params")  # which a response may hold in any form
+    places = (session_id_in_url(request), request.headers.get("mcp-session-id"), message.get("sessionId"),
+              params.get("sessionId") if isinstance(params, dict) else None)  # fmt: skip
     session_id = next((place for place in places if isinstance(place, str)), None)
     if session_id is None:
         raise HTTPError(400, "the session id is missing: GET /sse, or POST /initialize, and send the id that it gives")

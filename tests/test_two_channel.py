@@ -587,6 +587,14 @@ async def test_gate_is_the_same_on_every_route(method, target):
         assert (await client.http("HEAD", target=where)).status == 405
 
 
+@pytest.mark.parametrize("params", [None, []])
+@spoken
+async def test_response_with_params_that_mean_nothing_is_taken(params):
+    """[channel.post-202]"""
+    client = await OldClient(two_channel()).open()
+    assert (await client.say({"jsonrpc": "2.0", "id": 1, "result": {}, "params": params})).status == 202
+
+
 @spoken
 async def test_call_beyond_the_limits_is_refused_but_never_an_answer():
     """[limits.calls] [limits.all-calls]"""
@@ -629,6 +637,22 @@ async def test_client_that_does_not_read_its_answers_may_not_ask_for_more(limits
         await until(lambda: not client_session(client).calls)
     stream = client_session(client).standalone
     assert len(page.messages) == accepted + 30 and stream.size < 1500 and len(stream.replay) <= 12
+
+
+@spoken
+async def test_batches_do_not_get_around_the_bound_on_answers_that_wait():
+    """[limits.backlog] [batch.receive]"""
+    client = Client(two_channel(limits=Limits(stream_events=10)))
+    hello = HELLO | {"protocolVersion": "2025-03-26"}
+    opened = await client.http("POST", json.dumps(hello).encode(), "/initialize")
+    client.headers["mcp-session-id"] = opened.headers["mcp-session-id"]
+    body = json.dumps([ping(n) for n in range(8)]).encode()
+    for accepted in (8, 16):
+        assert (await client.http("POST", body, "/messages")).status == 200
+        await until(lambda: client.session.standalone and client.session.standalone.last == accepted)
+    assert (await client.http("POST", body, "/messages")).status == 429
+    answer = json.dumps([{"jsonrpc": "2.0", "id": 1, "result": {}}]).encode()
+    assert (await client.http("POST", answer, "/messages")).status == 200
 
 
 @spoken

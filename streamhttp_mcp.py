@@ -3472,7 +3472,8 @@ class Connection(asyncio.Protocol):
         self.gathered.clear()
 
     async def drain(self) -> None:
-        while self.resumed and not self.transport.is_closing():
+        stream = self.events  # if another connection takes it, who writes to it need not wait for ours
+        while self.resumed and self.events is stream and not self.transport.is_closing():
             await self.resumed.wait()
 
     def end(self) -> None:
@@ -3481,6 +3482,9 @@ class Connection(asyncio.Protocol):
             self.chunked = False
             self.gather(LAST_CHUNK)
         self.flush()
+        if self.resumed:  # wake those in `drain`
+            self.resumed.set()
+            self.resumed = asyncio.Event()
         if not self.ended.done():
             self.ended.set_result(None)
 

@@ -482,6 +482,31 @@ async def test_client_that_does_not_read_holds_up_its_tool_then_is_dropped_and_c
             assert (await again.messages())[-1] == text_result(1, "done")
 
 
+@spoken
+async def test_tool_does_not_wait_for_a_connection_that_its_client_has_replaced():
+    """[stream.newest-wins] [stream.back-pressure] The old one may be a peer that crashed, and is never read again."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def flood(ctx: Context) -> str:
+        await ctx.info("hello")
+        await gate.wait()
+        await ctx.info("x" * 16_000_000)  # more than all socket buffers hold
+        return "done"
+
+    client = await Client(mcp).connect()
+    async with mcp.serving() as url, Wire(url) as ghost, Wire(url) as again:
+        await ghost.send(post(client.headers, call(1, "flood")))
+        assert await ghost.status() == 200
+        assert (await ghost.message()) == HELLO
+        gate.set()
+        await eventually(lambda: any(connection.congested for connection in mcp.connections))
+        await again.send(head("GET", **client.headers, last_event_id=ghost.last_event_id))
+        assert await again.status() == 200
+        assert (await again.messages())[-1] == text_result(1, "done")
+        assert any(connection.congested for connection in mcp.connections)
+
+
 # --- Refusals -----------------------------------------------------------------------------------------
 
 

@@ -3434,7 +3434,9 @@ class Connection(asyncio.Protocol):
     def sweep(self, now: float, limits: Limits) -> None:
         """[limits.time] [stream.heartbeat] Called once a second: give up on a late peer, and keep proxies awake."""
         unread, self.unread = self.unread, self.transport.get_write_buffer_size()
-        if self.unread < unread and self.congested:
+        if self.transport.is_closing():  # what is left must be read, too, and too little is left to pause for
+            self.paused_at = min(self.paused_at, now)
+        if self.unread < unread and self.paused_at < math.inf:
             self.paused_at = now  # it reads, if slowly
         if now - self.paused_at > limits.send_seconds:
             log.info("connection dropped: its peer read nothing for %g seconds", limits.send_seconds)

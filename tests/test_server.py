@@ -483,6 +483,30 @@ async def test_client_that_does_not_read_holds_up_its_tool_then_is_dropped_and_c
 
 
 @spoken
+async def test_client_that_does_not_read_the_last_bytes_of_its_last_answer_is_dropped():
+    """[limits.time] What the kernel does not take is too little for the event loop to say that it is much."""
+    clock = Clock()
+    mcp = MCPServer("test", clock=clock)
+
+    async def page(server, request):
+        return Reply(200, body=b"x" * 16_000_000)  # more than all socket buffers hold
+
+    mcp.route("GET", "/page", page)
+    async with mcp.serving() as url, Wire(url) as wire:
+        await eventually(lambda: mcp.connections)
+        (connection,) = mcp.connections
+        connection.transport.set_write_buffer_limits(32_000_000)  # instead of a page that leaves just a little
+        wire.writer.transport.pause_reading()
+        await wire.send(head("GET", "/page", host="localhost", connection="close"))
+        await eventually(lambda: connection.transport.get_write_buffer_size())
+        assert not connection.congested
+        for _ in range(4):
+            clock.turn(31)
+            mcp.sweep()
+        await eventually(lambda: not mcp.connections)
+
+
+@spoken
 async def test_tool_does_not_wait_for_a_connection_that_its_client_has_replaced():
     """[stream.newest-wins] [stream.back-pressure] The old one may be a peer that crashed, and is never read again."""
     mcp, gate = MCPServer("test"), asyncio.Event()

@@ -657,7 +657,7 @@ def parse_json(body: bytes) -> Any:
     except RecursionError:  # [json.nesting]
         raise RPCError(PARSE_ERROR, "the JSON is nested too deeply") from None
     except ValueError as error:  # [jsonrpc.parse-error] not JSON, or JSON that two readers would read differently
-        reason = "a number has too many digits" if "int_max_str" in str(error) else error
+        reason = "a number has too many digits" if "int_max_str" in str(error) else str(error)
         raise RPCError(PARSE_ERROR, f"the body is not JSON: {reason}") from None
     return message
 
@@ -3266,7 +3266,8 @@ class Connection(asyncio.Protocol):
         self.give_up(ConnectionEnded())
         if self.request.on_half_close:
             self.request.on_half_close()
-        self.probe(3)
+        if self.request is not NO_REQUEST:
+            self.probe(3)
         return self.transport.can_write_eof()  # the peer has said all, and may still listen; TLS ends for both
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -3328,6 +3329,8 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         finally:
             self.serving = False
+            if self.reader.ended:  # as it was raised, it holds the frames that it passed, and they hold us
+                self.reader.ended.__traceback__ = None
 
     def read_requests(self) -> Generator[Literal[True] | None, None, None]:
         """Read one request after the other, each into `request`; yield True for each, and None for more bytes."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import http.client
 import json
 import os
@@ -22,11 +23,12 @@ from inmemory import Client, Clock, run, spoken
 from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, text_result
 
 import streamhttp_mcp
-from streamhttp_mcp import Context, Limits, MCPServer, Reply
+from streamhttp_mcp import ByteReader, Connection, Context, Limits, MCPServer, Reply, Request
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "streamhttp_mcp.py"
 NOT_FOUND = head("GET", "/nothing", host="localhost")  # a whole request that needs no session
+BAD_JSON = head("POST", **ACCEPT_BOTH, content_length=1) + b"{"
 LOST = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"nothing is here; the MCP endpoint is /mcp"}}'
 
 
@@ -529,6 +531,27 @@ async def test_tool_does_not_wait_for_a_connection_that_its_client_has_replaced(
         assert await again.status() == 200
         assert (await again.messages())[-1] == text_result(1, "done")
         assert any(connection.congested for connection in mcp.connections)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"bad\r\n\r\n", NOT_FOUND, post(ACCEPT_BOTH, {}), BAD_JSON])
+@spoken
+async def test_connection_leaves_no_work_for_the_garbage_collector(sent):
+    """What refers to itself in a circle stays until the next collection, which holds up everybody."""
+
+    def things() -> set[int]:
+        return {id(thing) for thing in gc.get_objects() if type(thing) in (Connection, ByteReader, Request)}
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with MCPServer("test").serving() as url:
+            before = things()
+            async with Wire(url) as wire:
+                await wire.send(sent)
+                await eventually(lambda: things() > before)
+            await eventually(lambda: things() == before)
+    finally:
+        gc.enable()
 
 
 # --- Refusals -----------------------------------------------------------------------------------------

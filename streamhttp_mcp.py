@@ -3387,7 +3387,7 @@ class Connection(asyncio.Protocol):
         stays = request.keep_alive and not self.server.shut.is_set() and (stream is None or self.chunked)
         if self.chunked:
             framing = b"Transfer-Encoding: chunked\r\n"
-        elif stream is None and reply.status != 204:  # [http.204-no-length]
+        elif reply.stream is None and reply.status != 204:  # [http.204-no-length]
             framing = b"Content-Length: %d\r\n" % size
         if not stays:  # [http.close-said]
             framing += b"Connection: close\r\n"

@@ -3424,6 +3424,7 @@ class Connection(asyncio.Protocol):
         if self.reader.ended or self.server.shut.is_set() or not self.transport.can_write_eof():  # as with TLS
             self.transport.close()
         else:
+            self.transport.resume_reading()
             with contextlib.suppress(OSError):  # the peer has gone
                 self.transport.write_eof()
 

@@ -626,6 +626,25 @@ async def test_refusal_of_a_large_body_reaches_a_client_that_is_still_sending_it
         assert await asyncio.to_thread(conversation, url) == 413
 
 
+@spoken
+async def test_refusal_reaches_a_client_that_had_to_wait_with_what_it_sends():
+    """[http.linger] [http.read-ahead] [limits.body] Its large request comes behind another that takes long to answer."""
+    mcp, gate, large = MCPServer("test", clock=Clock(), limits=Limits(body_bytes=1_000_000)), asyncio.Event(), 50_000_000
+
+    async def slow(server, request):
+        await gate.wait()
+        return Reply(200)
+
+    mcp.route("GET", "/slow", slow)
+    async with mcp.serving() as url, Wire(url) as wire:
+        refused = head("POST", **ACCEPT_BOTH, content_length=large)
+        sending = asyncio.create_task(wire.send(head("GET", "/slow", host="localhost") + refused + b" " * large))
+        await eventually(lambda: any(len(connection.reader.buffer) > 65536 for connection in mcp.connections))
+        gate.set()
+        await sending
+        assert [(await wire.reply()).status, (await wire.reply()).status] == [200, 413]
+
+
 # --- Clients that go away -----------------------------------------------------------------------------
 
 

@@ -2100,7 +2100,8 @@ class Sessions:
     def keep(self, session: Session, stream: Stream) -> None:
         """[limits.delivered] A connection left a stream. One that has ended is kept, should its end have been lost."""
         self.use(session)
-        if stream.finished and not stream.unsent and stream.name in session.streams:
+        kept = session.id in self.by_id and stream.name in session.streams
+        if kept and stream.finished and not stream.unsent:
             self.delivered_bytes += stream.size - self.delivered.pop(stream, (session, 0))[1]
             self.delivered[stream] = session, stream.size
             while self.delivered_bytes > self.limits.delivered_bytes:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from inmemory import Answer, Client, Clock, spoken, until
+from wire import call, ping, pong
 
 from streamhttp_mcp import Context, Limits, MCPServer, Request
 
@@ -400,6 +401,24 @@ async def test_delete_cancels_what_runs_and_ends_every_stream():
     assert ((await silent).status, (await silent).reply.body) == (202, b"")
     assert seen == ["started", "started", "stopped", "stopped"]
     assert not mcp.calls and not mcp.sessions.by_id
+
+
+@spoken
+async def test_batch_that_delete_interrupts_is_not_kept_for_a_client_that_cannot_come_back():
+    """[session.end-frees] [limits.delivered] What was answered by then is still sent."""
+    mcp = MCPServer("test")
+
+    @mcp.tool()
+    async def wait() -> str:
+        return await asyncio.Future()
+
+    client = await Client(mcp).connect("2025-03-26")
+    batch = [ping(1), call(2, "wait")]
+    answer = asyncio.create_task(client.post(batch, accept="text/event-stream"))
+    await until(lambda: len(mcp.calls) == 1 and next(iter(mcp.calls)).request_id == 2)
+    await client.delete()
+    assert await (await answer).page.wait_end() == [pong(1)]
+    assert (mcp.sessions.delivered, mcp.sessions.delivered_bytes) == ({}, 0)
 
 
 @spoken

@@ -3735,7 +3735,8 @@ class MCPServer(Catalog):
             connection.transport.abort()
         if self.listener and self.sweeper:
             self.sweeper.cancel()
-            await self.listener.wait_closed()
+            with contextlib.suppress(TimeoutError):  # nobody can end a TLS handshake that has begun
+                await asyncio.wait_for(self.listener.wait_closed(), 1)
 
     @contextlib.asynccontextmanager
     async def serving(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> AsyncIterator[str]:

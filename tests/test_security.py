@@ -675,6 +675,17 @@ async def test_server_speaks_tls_and_plain_text_gets_nowhere(caplog):
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
+@spoken
+async def test_client_that_is_silent_in_its_tls_handshake_does_not_hold_up_the_end():
+    """[shutdown.graceful]"""
+    mcp = MCPServer("test", limits=Limits(head_seconds=1000))
+    url = await mcp.start(port=0, ssl_context=serving_tls())
+    async with Wire(url), Wire(url) as hasty:
+        await hasty.send(b"no TLS at all")
+        await hasty.end()  # by then the server has accepted the one before
+        await asyncio.wait_for(mcp.close(), 8)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -3180,6 +3180,7 @@ async def check_backlog(session: Session) -> None:
         if stream.sink is None:
             raise HTTPError(429, "too many answers wait: read the event stream first", ("Retry-After", "1"))
         await stream.sink.drain()  # somebody reads, and is only slow
+        session.sessions.find(session.id, session.principal, two_channel=True)  # or has left, and the session has ended
 
 
 def find_two_channel_session(server: MCPServer, request: Request, body: Any = None) -> Session:

@@ -675,6 +675,23 @@ async def test_client_that_reads_slowly_is_acknowledged_when_it_has_caught_up():
 
 
 @spoken
+async def test_call_that_waited_for_a_slow_reader_does_not_begin_when_the_reader_has_left():
+    """[limits.backlog] [channel.shutdown] Nobody could end it any more."""
+    mcp, _ = busy(limits=Limits(stream_events=3))
+    client = await OldClient(mcp).open()
+    client.page.congested = True
+    for n in range(4):
+        await client.say(ping(n))
+    waiting = asyncio.create_task(client.say(call(4, "wait")))
+    await asyncio.sleep(0)
+    mcp.sessions.end(client_session(client), "the client closed the connection")
+    client.page.caught_up.set()
+    assert (await waiting).status == 404
+    await asyncio.sleep(0)
+    assert not mcp.calls
+
+
+@spoken
 async def test_session_expires_when_nobody_reads_or_speaks():
     """[session.expiry] An open stream, a call in flight and a message keep it."""
     clock = Clock()

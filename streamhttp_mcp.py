@@ -3106,8 +3106,13 @@ async def handle_sse(server: MCPServer, request: Request) -> Reply:
     stream = session.standalone = session.streams[""] = Stream(server.limits, kind="message")
     # [channel.endpoint-event] [channel.message-events] The first event says where to POST, relative to the URL of this.
     stream.push(f"{server.root_path}/messages?session_id={session.id}".encode(), keep=True, kind="endpoint")
-    # [channel.shutdown] Nobody can come back to it, so the end of the connection is the end of the session.
-    request.on_disconnect = functools.partial(server.sessions.end, session)
+
+    def left(reason: str) -> None:
+        """[channel.shutdown] Old clients do not come back to it, so the end of the connection is the end of the session."""
+        if stream.sink is None:  # else another connection has taken it over
+            server.sessions.end(session, reason)
+
+    request.on_disconnect = left
     return Reply(200, EVENT_STREAM_HEADERS, stream=stream)
 
 

@@ -271,6 +271,18 @@ async def test_end_of_the_connection_ends_the_session_and_its_calls():
         assert (await posts.reply()).status == 404
 
 
+@spoken
+async def test_session_outlives_the_connection_whose_stream_another_one_took_over():
+    """[channel.shutdown] [stream.newest-wins]"""
+    mcp = two_channel()
+    client = OldClient(mcp)
+    first = await client.http("GET", target="/sse")
+    where = first.page.events[0]["data"].replace("/messages", "/sse")
+    second = await client.http("GET", target=where)
+    first.request.on_disconnect("gone, long after")
+    assert first.page.ended and not second.page.ended and mcp.sessions.by_id
+
+
 def post_to(target: str, message: Any, **fields: Any) -> bytes:
     return post(ACCEPT_BOTH | fields, message).replace(b"POST /mcp ", f"POST {target} ".encode(), 1)
 

@@ -3555,6 +3555,8 @@ class MCPServer(Catalog):
         if self.auth and self.auth.authorization_servers:
             for where in {"", self.path, urlsplit(self.auth.resource).path}:
                 self.route("GET", PROTECTED_RESOURCE + where, handle_metadata)
+        if two_channel and self.path in TWO_CHANNEL_ROUTES:
+            raise ValueError(f"{self.path} is a path of two_channel: the MCP endpoint needs another one")
         for where, verbs in TWO_CHANNEL_ROUTES.items() if two_channel else ():
             self.routes[where] = Route(parse_template(where), verbs | {"OPTIONS": handle_options}, frozenset(verbs))
         # [auth.all-connections] But a preflight, which browsers send without a token.

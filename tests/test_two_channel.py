@@ -283,6 +283,12 @@ async def test_session_outlives_the_connection_whose_stream_another_one_took_ove
     assert first.page.ended and not second.page.ended and mcp.sessions.by_id
 
 
+@pytest.mark.parametrize("path", ["/sse", "/messages"])
+def test_endpoint_that_would_take_a_path_of_the_other_binding_is_refused(path):
+    with pytest.raises(ValueError, match="needs another"):
+        MCPServer("test", path=path, two_channel=True)
+
+
 def post_to(target: str, message: Any, **fields: Any) -> bytes:
     return post(ACCEPT_BOTH | fields, message).replace(b"POST /mcp ", f"POST {target} ".encode(), 1)
 

@@ -3239,7 +3239,7 @@ class Connection(asyncio.Protocol):
         # For its whole life.
         self.server, self.reader = server, ByteReader()
         self.transport: asyncio.Transport
-        self.requests: Generator[Literal[True] | None, None, None] = self.read_requests()
+        self.requests: Generator[Literal[True] | None, None, None]  # `read_requests`, and then `discard`
         self.serving = False  # whether `serve` runs,
         self.task: asyncio.Task[None] | None = None  # in this task
         self.deadline, self.awaited = math.inf, ""  # when the sweep gives up, and on what
@@ -3260,6 +3260,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = typing.cast(asyncio.Transport, transport)
         self.server.connections.add(self)
+        # Counted now: on Python 3.11 the task that answers begins when all who came in the same turn are there.
+        self.requests = self.read_requests(len(self.server.connections) > self.server.limits.connections)
         self.go_on()
 
     def data_received(self, data: bytes) -> None:
@@ -3339,10 +3341,10 @@ class Connection(asyncio.Protocol):
             if self.reader.ended:  # as it was raised, it holds the frames that it passed, and they hold us
                 self.reader.ended.__traceback__ = None
 
-    def read_requests(self) -> Generator[Literal[True] | None, None, None]:
+    def read_requests(self, too_many: bool) -> Generator[Literal[True] | None, None, None]:
         """Read one request after the other, each into `request`; yield True for each, and None for more bytes."""
         server, reader, limits = self.server, self.reader, self.server.limits
-        if len(server.connections) > limits.connections:  # [limits.connections]
+        if too_many:  # [limits.connections]
             raise HTTPError(503, "too many connections: try again later", ("Retry-After", "1"))
         while True:
             self.request = NO_REQUEST  # the one before is answered: it shall be neither kept nor mistaken for

@@ -577,6 +577,24 @@ async def test_connection_above_the_cap_is_answered_503_until_another_one_closes
             assert (await fourth.reply()).status == 404
 
 
+@spoken
+async def test_connections_that_come_at_once_are_refused_only_beyond_the_cap():
+    """[limits.connections]"""
+    mcp = MCPServer("test", limits=Limits(connections=3))
+    async with mcp.serving() as url:
+        address = urlsplit(url).hostname, urlsplit(url).port
+        crowd = [socket.create_connection(address) for _ in range(5)]  # the kernel accepts, and the server in one turn
+        for member in crowd:
+            member.sendall(NOT_FOUND)
+
+        def statuses() -> list[bytes]:
+            return sorted(member.recv(12)[-3:] for member in crowd)
+
+        assert await asyncio.to_thread(statuses) == [b"404"] * 3 + [b"503"] * 2
+        for member in crowd:
+            member.close()
+
+
 @pytest.mark.parametrize(
     ("bad", "status"),
     [

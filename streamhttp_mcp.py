@@ -3330,9 +3330,8 @@ class Connection(asyncio.Protocol):
             self.request = dataclasses.replace(self.request, headers=self.request.headers | {"connection": "close"})
             await self.send_reply(refuse(self.request, error))
             self.linger()
-        except (ConnectionEnded, OSError) as error:  # the peer is gone, which is its right
-            error.__traceback__ = None  # which leads here: a reader that keeps the error would keep all of this
-            self.transport.close()
+        except (ConnectionEnded, OSError):  # the peer is gone, which is its right
+            self.close()
         except Exception:  # a reply that cannot be written; its peer would take the next one for it
             log.exception("%s %s: no reply", self.request.method, self.request.route)
             self.transport.abort()
@@ -3430,12 +3429,17 @@ class Connection(asyncio.Protocol):
             return  # the peer has gone, and `connection_lost` will tell whoever has to know
         self.requests, self.request = self.discard(), NO_REQUEST
         self.deadline, self.awaited = self.server.clock() + 2, ""
+        self.transport.resume_reading()
         if self.reader.ended or self.server.shut.is_set() or not self.transport.can_write_eof():  # as with TLS
-            self.transport.close()
+            self.close()
         else:
-            self.transport.resume_reading()
             with contextlib.suppress(OSError):  # the peer has gone
                 self.transport.write_eof()
+
+    def close(self) -> None:
+        """Once: a TLS transport that is closed again, while its peer has not yet agreed, fails whatever it is asked."""
+        if not self.transport.is_closing():
+            self.transport.close()
 
     def probe(self, times: int) -> None:
         """Write to a peer that sends no more: if it is gone, its machine says so after the first, and we see it."""
@@ -3459,7 +3463,7 @@ class Connection(asyncio.Protocol):
             if self.awaited:
                 self.give_up(HTTPError(408, f"{self.awaited} took too long"))
             else:
-                self.transport.close()
+                self.close()
         elif self.events and now - self.written_at >= limits.heartbeat_seconds:
             self.write(COMMENT)
 
@@ -3709,8 +3713,8 @@ class MCPServer(Catalog):
             log.warning("tools name scopes, but nobody is asked for a token: set auth")
 
         def tick() -> None:
+            self.sweeper = loop.call_later(1, tick)  # whatever goes wrong in this one
             self.sweep()
-            self.sweeper = loop.call_later(1, tick)
 
         tick()
         return f"{'https' if ssl_context else 'http'}://{name}:{self.listener.sockets[0].getsockname()[1]}{self.path}"
@@ -3732,7 +3736,7 @@ class MCPServer(Catalog):
                 session.standalone.detach()
         for connection in self.connections:
             if connection.deadline < math.inf:  # it waits for a request, which nobody would answer
-                connection.transport.close()
+                connection.close()
         if running := [call.task for call in self.calls if call.task]:
             await asyncio.wait(running, timeout=self.limits.grace_seconds)
         for session in list(self.sessions.by_id.values()):

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import logging
+import socket
 import ssl
 import urllib.request
 from pathlib import Path
 
 import pytest
-from inmemory import Answer, Client, StatelessClient, library, spoken
+from inmemory import Answer, Client, Clock, StatelessClient, library, spoken
 from test_endpoint import refused, whole
 from wire import ACCEPT_BOTH, Wire, call, eventually, head, post, text_result
 
@@ -684,6 +685,28 @@ async def test_client_that_is_silent_in_its_tls_handshake_does_not_hold_up_the_e
         await hasty.send(b"no TLS at all")
         await hasty.end()  # by then the server has accepted the one before
         await asyncio.wait_for(mcp.close(), 8)
+
+
+@spoken
+async def test_tls_client_that_does_not_agree_to_the_end_stops_no_deadline(caplog):
+    """[limits.time] The server has closed, and waits; it still looks after all the others, and in the end after this."""
+    clock = Clock()
+    mcp = MCPServer("test", clock=clock)
+    async with mcp.serving(ssl_context=serving_tls()) as url:
+
+        def impolite() -> ssl.SSLSocket:
+            client = trusting().wrap_socket(socket.create_connection(Wire(url).address), server_hostname="localhost")
+            client.sendall(b"NONSENSE\r\n\r\n")
+            return client
+
+        client = await asyncio.to_thread(impolite)
+        await eventually(lambda: mcp.connections and all(one.transport.is_closing() for one in mcp.connections))
+        for _ in range(4):
+            clock.turn(31)
+            mcp.sweep()
+        await eventually(lambda: not mcp.connections)
+        client.close()
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 @pytest.mark.parametrize(

@@ -983,7 +983,7 @@ def check_at(value: Any, at: Place) -> None:
                 if key is None:
                     at.enter(value, inner)
                 else:
-                    at.enter(value[key], inner, key)
+                    inside(key, check_at, value[key], at.inner(inner))
 
 
 @dataclass(slots=True)
@@ -3002,7 +3002,9 @@ async def handle_post(server: MCPServer, request: Request) -> Reply:
 
 def check_content_type(request: Request) -> None:
     """[body.json-only] Any web page can send text/plain without asking."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "")
+    if content_type != "application/json":  # as nearly all write it
+        content_type = content_type.partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise HTTPError(415, f"Content-Type must be application/json, got {content_type[:100]!a}")
 

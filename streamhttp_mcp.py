@@ -175,6 +175,7 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())  # RFC 9110 and 5789
 FIELD_LINE = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value OWS
+EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
 QUOTABLE = re.compile(r'[!#-\[\]-~]+')  # visible ASCII that a quoted-string holds as it is
@@ -278,7 +279,8 @@ def read_head(reader: ByteReader, limits: Limits) -> Reading[Request]:
     buffer = reader.buffer
     while True:
         if buffer.startswith(b"\r\n"):  # [http.empty-line-before] left by clients that end a body with CRLF
-            del buffer[:2]
+            skipped = EMPTY_LINES.match(buffer)
+            del buffer[: skipped.end() if skipped else 0]
         blank_line = buffer.find(b"\r\n\r\n")
         size = len(buffer) if blank_line < 0 else blank_line
         if buffer.count(b"\n", 0, size) != buffer.count(b"\r\n", 0, size):  # [http.bare-lf]
@@ -3432,9 +3434,9 @@ class Connection(asyncio.Protocol):
         self.requests, self.request = self.discard(), NO_REQUEST
         self.deadline, self.awaited = self.server.clock() + 2, ""
         self.transport.resume_reading()
-        if self.reader.ended or self.server.shut.is_set() or not self.transport.can_write_eof():  # as with TLS
+        if self.reader.ended or self.server.shut.is_set():
             self.close()
-        else:
+        elif self.transport.can_write_eof():  # TLS cannot: its peer goes by the length of the answer
             with contextlib.suppress(OSError):  # the peer has gone
                 self.transport.write_eof()
 
@@ -3588,6 +3590,8 @@ class MCPServer(Catalog):
         A path may have variables, '/files/{name}', which come in `request.variables`. `Host` and `Origin` are checked
         for all; where there is `auth`, `guarded` asks for a token, too. ValueError for a bad path, or MCP's own.
         """
+        if not re.fullmatch("[A-Z]+", method) or not path.startswith("/"):
+            raise ValueError(f"expected a method like 'GET' and a path like '/page', got {method!r} and {path!r}")
         path, methods = path.removesuffix("/"), ["GET", "HEAD"] if method == "GET" else [method]
         route = self.routes.setdefault(path, Route(parse_template(path), {}, frozenset()))
         if route.verbs is VERBS:

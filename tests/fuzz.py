@@ -315,7 +315,8 @@ def requests_in(data: bytes) -> tuple[list[Asked], str, Asked | None]:
     """Read requests: those that are whole; how it ends ('end', 'cut' or 'bad'); and what was begun."""
     asked: list[Asked] = []
     while True:
-        data = data.removeprefix(b"\r\n")  # one empty line is passed over
+        while data.startswith(b"\r\n"):
+            data = data[2:]
         if not data:
             return asked, "end", None
         request = None

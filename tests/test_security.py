@@ -592,6 +592,9 @@ def test_route_with_a_path_that_is_no_template_is_refused_at_once():
 
     with pytest.raises(ValueError, match="URI template"):
         MCPServer("test").route("GET", "/{", nothing)
+    for method, path in [("get", "/page"), ("GET", "page"), ("", "/page"), ("G T", "/page")]:
+        with pytest.raises(ValueError, match="expected a method like 'GET'"):
+            MCPServer("test").route(method, path, nothing)
 
 
 @spoken
@@ -700,7 +703,10 @@ async def test_tls_client_that_does_not_agree_to_the_end_stops_no_deadline(caplo
             return client
 
         client = await asyncio.to_thread(impolite)
-        await eventually(lambda: mcp.connections and all(one.transport.is_closing() for one in mcp.connections))
+        await eventually(lambda: any(one.deadline == clock.now + 2 for one in mcp.connections))  # time to read it
+        clock.turn(2.1)
+        mcp.sweep()
+        await eventually(lambda: all(one.transport.is_closing() for one in mcp.connections))
         for _ in range(4):
             clock.turn(31)
             mcp.sweep()

@@ -23,7 +23,17 @@ from inmemory import Client, Clock, run, spoken
 from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, text_result
 
 import streamhttp_mcp
-from streamhttp_mcp import ByteReader, Connection, Context, Limits, MCPServer, Reply, Request
+from streamhttp_mcp import (
+    META,
+    STATELESS_REVISION,
+    ByteReader,
+    Connection,
+    Context,
+    Limits,
+    MCPServer,
+    Reply,
+    Request,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "streamhttp_mcp.py"
@@ -717,6 +727,36 @@ async def test_call_goes_on_when_its_connection_is_reset_and_its_result_waits():
             await back.send(head("GET", **session, last_event_id=lost.last_event_id))
             assert await back.status() == 200
             assert await back.messages() == [text_result(1, "waited")]
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("before", [b"", head("GET", "/end", host="localhost")])
+@spoken
+async def test_call_whose_client_vanished_just_as_it_began_is_cancelled(before, turns):
+    """[modern.disconnect-cancels] The event loop knows already, and has not yet told the connection."""
+
+    def later(turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(later, turns - 1)
+        else:
+            for connection in mcp.connections:
+                connection.transport.abort()
+
+    async def end(*args):
+        later(turns)
+        return Reply(200) if before else "somebody"
+
+    mcp = MCPServer("test", auth=None if before else end)
+    mcp.route("GET", "/end", end)
+    wanted = {"notifications": {"toolsListChanged": True},
+              "_meta": {META + "protocolVersion": STATELESS_REVISION, META + "clientCapabilities": {}}}  # fmt: skip
+    listen = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": wanted}
+    fields = {"authorization": "Bearer a", "mcp-protocol-version": STATELESS_REVISION, "mcp-method": "subscriptions/listen"}
+    async with mcp.serving() as url, Wire(url) as wire:
+        await eventually(lambda: mcp.connections)
+        await wire.send(before + post(ACCEPT_BOTH | fields, listen))
+        await eventually(lambda: not mcp.connections)
+        await eventually(lambda: not mcp.calls)
 
 
 @spoken

@@ -2384,7 +2384,7 @@ async def answer_in_session(server: MCPServer, request: Request, body: Any, take
     exchange = Exchange(*takes, session.open_stream, batch=isinstance(body, list))
     if not start_calls(server, request, session, body, exchange):  # [post.notification-202] [batch.no-request-202]
         return Reply(202)
-    return await exchange.reply(server.limits.sse_after_seconds)
+    return exchange.decided or await exchange.reply(server.limits.sse_after_seconds)
 
 
 def start_calls(server: MCPServer, request: Request, session: Session, body: Any, exchange: Exchange) -> bool:
@@ -2582,7 +2582,7 @@ async def answer_statelessly(server: MCPServer, request: Request, message: Any, 
     request.on_disconnect = ctx.cancel  # [modern.disconnect-cancels]
     request.on_half_close = exchange.open  # so that there is something to write to it, which tells whether it is there
     start_task(answer_calls(exchange, [ctx]))  # held by `MCPServer.calls`
-    return await exchange.reply(server.limits.sse_after_seconds)
+    return exchange.decided or await exchange.reply(server.limits.sse_after_seconds)
 
 
 def check_metadata(server: MCPServer, request: Request, message: Message) -> Message:

@@ -2622,6 +2622,8 @@ def check_metadata(server: MCPServer, request: Request, message: Message) -> Mes
 def check_header(request: Request, name: str, value: Any) -> None:
     """[header.mismatch-error] Check that a header says what the body says; null means that it is absent. RPCError."""
     text = request.headers.get(name)
+    if isinstance(value, str) and text == value and value.isascii() and not value.startswith("=?"):  # the usual case
+        return
     if text is not None and name not in ("mcp-protocol-version", "mcp-method"):
         text = decode_header(name, text)
     if isinstance(value, bool):

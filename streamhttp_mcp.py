@@ -3114,7 +3114,7 @@ async def handle_sse(server: MCPServer, request: Request) -> Reply:
     stream.push(f"{server.root_path}/messages?session_id={session.id}".encode(), keep=True, kind="endpoint")
 
     def left(reason: str) -> None:
-        """[channel.shutdown] Old clients do not come back to it, so the end of the connection is the end of the session."""
+        """[channel.shutdown] Old clients do not come back, so the end of the connection ends the session."""
         if stream.sink is None:  # else another connection has taken it over
             server.sessions.end(session, reason)
 

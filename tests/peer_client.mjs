@@ -49,7 +49,7 @@ const answers = (seen) => ({
         const names = Object.keys(requestedSchema.properties)
         return { action: 'accept', content: Object.fromEntries(names.map((name) => [name, 'ada'])) }
     },
-    'roots/list': () => ({ roots: [{ uri: 'file:///work/main', name: 'main' }] })
+    'roots/list': () => ({ roots: [{ uri: 'file:///home/ada', name: 'home' }] })
 })
 
 // --- The conversations: each returns what it saw -----------------------------------------------------

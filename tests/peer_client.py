@@ -185,7 +185,7 @@ def answers(seen: list[Any]) -> dict[str, Any]:
         return types.ElicitResult(action="accept", content=dict.fromkeys(asked["requestedSchema"]["properties"], "ada"))
 
     async def on_roots(context: Any) -> Any:
-        return types.ListRootsResult(roots=[types.Root(uri="file:///work/main", name="main")])
+        return types.ListRootsResult(roots=[types.Root(uri="file:///home/ada", name="home")])
 
     return {"sampling_callback": on_sampling, "elicitation_callback": on_elicitation, "list_roots_callback": on_roots}
 

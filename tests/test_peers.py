@@ -143,7 +143,7 @@ async def test_tool_asks_the_user_of_the_client(peer, everything):
 @spoken
 async def test_tool_lists_the_roots_of_the_client(peer, everything):
     """[roots.list]"""
-    assert await peer("roots", everything) == "Roots: file:///work/main"
+    assert await peer("roots", everything) == "Roots: file:///home/ada"
 
 
 @spoken
@@ -155,7 +155,7 @@ async def test_handler_asks_twice_or_three_things_at_once_and_each_question_come
         "What is your name?",
         "What is the context?",
         "ada likes ada",
-        "It is 42. (ada in file:///work/main)",
+        "It is 42. (ada in file:///home/ada)",
         "Please help, given this context: ada",
     ]
 

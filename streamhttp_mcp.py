@@ -175,9 +175,10 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())  # RFC 9110 and 5789
 FIELD_LINE = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)")  # field-name ":" OWS field-value OWS
-EMPTY_LINES = re.compile(rb"(?:\r\n)*")
+EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")  # chunk-size [chunk-ext]
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp' -> 'a:80', '/mcp'
+VISIBLE = re.compile(r"[!-~]+")  # ASCII without blanks
 QUOTABLE = re.compile(r'[!#-\[\]-~]+')  # visible ASCII that a quoted-string holds as it is
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]+)(:[0-9]{0,5})?", re.ASCII)  # uri-host [":" port]
 # Fields that a request has once. Anything else that comes twice is one list, joined by commas.
@@ -278,9 +279,8 @@ def read_head(reader: ByteReader, limits: Limits) -> Reading[Request]:
     """[limits.head] Read a request line and header fields. HTTPError, as soon as nothing good can come of them."""
     buffer = reader.buffer
     while True:
-        if buffer.startswith(b"\r\n"):  # [http.empty-line-before] left by clients that end a body with CRLF
-            skipped = EMPTY_LINES.match(buffer)
-            del buffer[: skipped.end() if skipped else 0]
+        if skipped := EMPTY_LINES.match(buffer):  # [http.empty-line-before] by clients that end a body with CRLF
+            del buffer[: skipped.end()]
         blank_line = buffer.find(b"\r\n\r\n")
         size = len(buffer) if blank_line < 0 else blank_line
         if buffer.count(b"\n", 0, size) != buffer.count(b"\r\n", 0, size):  # [http.bare-lf]
@@ -985,7 +985,7 @@ def check_at(value: Any, at: Place) -> None:
                 if key is None:
                     at.enter(value, inner)
                 else:
-                    inside(key, check_at, value[key], at.inner(inner))
+                    at.enter(value[key], inner, key)
 
 
 @dataclass(slots=True)
@@ -2384,7 +2384,7 @@ async def answer_in_session(server: MCPServer, request: Request, body: Any, take
     exchange = Exchange(*takes, session.open_stream, batch=isinstance(body, list))
     if not start_calls(server, request, session, body, exchange):  # [post.notification-202] [batch.no-request-202]
         return Reply(202)
-    return exchange.decided or await exchange.reply(server.limits.sse_after_seconds)
+    return await exchange.reply(server.limits.sse_after_seconds)
 
 
 def start_calls(server: MCPServer, request: Request, session: Session, body: Any, exchange: Exchange) -> bool:
@@ -2582,7 +2582,7 @@ async def answer_statelessly(server: MCPServer, request: Request, message: Any, 
     request.on_disconnect = ctx.cancel  # [modern.disconnect-cancels]
     request.on_half_close = exchange.open  # so that there is something to write to it, which tells whether it is there
     start_task(answer_calls(exchange, [ctx]))  # held by `MCPServer.calls`
-    return exchange.decided or await exchange.reply(server.limits.sse_after_seconds)
+    return await exchange.reply(server.limits.sse_after_seconds)
 
 
 def check_metadata(server: MCPServer, request: Request, message: Message) -> Message:
@@ -2918,7 +2918,7 @@ class Auth:
 
 def fixed_token(token: str) -> Auth:
     """The simplest lock: everybody who knows the token enters, as the same principal. ValueError."""
-    if not re.fullmatch(r"[!-~]+", token):
+    if not VISIBLE.fullmatch(token):
         raise ValueError("a token is one or more visible ASCII characters, without spaces")
 
     async def verify(given: str) -> str | None:
@@ -2933,7 +2933,7 @@ async def check_authorization(server: MCPServer, auth: Auth, request: Request) -
     token = token.lstrip(" ")  # [auth.credentials]
     if scheme.lower() != "bearer":  # [auth.missing-401] [auth.no-error-without-token] other schemes mean nothing here
         raise auth.challenge(401, "a token is needed: send the header field 'Authorization: Bearer <token>'")
-    if not re.fullmatch(r"[!-~]+", token):  # [auth.malformed-400]
+    if not VISIBLE.fullmatch(token):  # [auth.malformed-400]
         raise auth.challenge(400, "expected 'Authorization: Bearer <token>'", "invalid_request")
     task = asyncio.current_task()
     assert task

@@ -10,7 +10,6 @@ import http.client
 import importlib
 import json
 import pydoc_data.topics
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from authorization_server import AuthorizationServer
+from conftest import free_port
 from wire import ACCEPT_BOTH, ping
 
 from streamhttp_mcp import Auth, Context, Limits, MCPServer
@@ -298,8 +298,7 @@ async def test_client_that_knows_only_the_url_finds_its_way_to_a_token_and_to_a_
     A 401 leads to our metadata, these to the authorization server, where the client registers, asks for the scope of the
     challenge, and proves with PKCE that it asked. One tool needs more: its 403 makes the client ask for both.
     """
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     resource = f"http://127.0.0.1:{port}/mcp"
     with AuthorizationServer() as issuer:
         verify = issuer.verify(resource)

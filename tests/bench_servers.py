@@ -2,8 +2,8 @@
 
     python tests/bench_servers.py NAME PORT TOOLS [FOLDER]    NAME is one of SERVERS; FOLDER holds streamhttp_mcp.py
 
-Every server has the tools `echo` and `count`, and as many others as make TOOLS. A line on standard input is answered
-by what the process has used so far, as JSON; the end of standard input ends the process.
+Every server has the tools `echo`, `count` and `add`, and as many others as make TOOLS. A line on standard input is
+answered by what the process has used so far, as JSON; the end of standard input ends the process.
 """
 
 import asyncio
@@ -11,21 +11,24 @@ import contextlib
 import gc
 import json
 import os
-import re
 import sys
 import threading
 import time
 
 ECHO = "Say the text again."
 COUNT = "Report `steps` steps of progress."
+ADD = "Add two integers."
 OTHER = "One of many tools, with a description as long as such descriptions are."
-CONTENT_LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n"
+ADDED = b'{"content":[{"type":"text","text":"5"}],"structuredContent":{"result":5}}'
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 def serve_floor(port: int, tools: int) -> None:
-    """The floor: what no server of asyncio streams does without. It reads, parses, answers, and checks nothing."""
+    """The floor: what no server of asyncio streams does without.
+
+    It parses the head into a dict and the body into a message, answers, and checks nothing.
+    """
     schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
     listed = [{"name": f"tool_{n}", "description": OTHER, "inputSchema": schema} for n in range(tools)]
     tools_list = json.dumps({"tools": listed}).encode()
@@ -35,16 +38,24 @@ def serve_floor(port: int, tools: int) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = CONTENT_LENGTH.search(head)
-                message = json.loads(await reader.readexactly(int(length[1]))) if length else {"method": "delete"}
+                asked = {}
+                for line in head.decode("latin-1").split("\r\n")[1:-2]:
+                    name, _, value = line.partition(":")
+                    asked[name.lower()] = value.strip()
+                length = int(asked.get("content-length", "0"))
+                message = json.loads(await reader.readexactly(length)) if length else {"method": "delete"}
                 method, fields = message["method"], b""
                 if method == "tools/call":
                     arguments = message["params"]["arguments"]
                     if "steps" in arguments:
                         await stream(writer, message, arguments["steps"])
                         continue
-                    result = {"content": [{"type": "text", "text": arguments["text"]}]}
-                    body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
+                    if "text" in arguments:
+                        result = {"content": [{"type": "text", "text": arguments["text"]}]}
+                        body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
+                    else:
+                        # bench.py always adds 2 and 3, so that only the id differs.
+                        body = b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (message["id"], ADDED)
                 elif method == "tools/list":
                     body = b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (message["id"], tools_list)
                 elif method == "initialize":
@@ -116,10 +127,14 @@ def add_tools(mcp, tools: int, context: type) -> None:
             await ctx.report_progress(step, steps)
         return "done"
 
+    async def add(a: int, b: int) -> int:
+        return a + b
+
     count.__annotations__["ctx"] = context
     mcp.tool(name="echo", description=ECHO)(echo)
     mcp.tool(name="count", description=COUNT)(count)
-    for n in range(2, tools):
+    mcp.tool(name="add", description=ADD)(add)
+    for n in range(3, tools):
         mcp.tool(name=f"tool_{n}", description=OTHER)(echo)
 
 

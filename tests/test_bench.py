@@ -8,8 +8,10 @@ from pathlib import Path
 import bench
 import pytest
 
+MODES = ["session", "stateless", "typed", "typed-stateless", "handshake", "progress", "start"]
 
-@pytest.mark.parametrize("mode", ["session", "stateless", "handshake", "progress", "start"])
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_mode_measures_this_server_beside_the_floor(mode, tmp_path):
     script, found = Path(bench.__file__), tmp_path / "found.json"
     command = [sys.executable, script, "--quick", "--modes", mode, "--servers", "floor,this", "--json", found]

@@ -29,7 +29,6 @@ from streamhttp_mcp import (
     list_roots,
     sample_message,
     text_of,
-    user,
 )
 
 mcp = MCPServer(
@@ -437,18 +436,16 @@ async def test_prompt_with_arguments(arg1: str, arg2: str) -> str:
 
 
 @mcp.prompt()
-async def test_prompt_with_embedded_resource(resourceUri: str) -> list[dict[str, Any]]:
+async def test_prompt_with_embedded_resource(resourceUri: str):
     """A prompt that brings a resource along."""
-    return [
-        user(embedded(resourceUri, "text/plain", "Embedded resource content for testing.")),
-        user("Please process the embedded resource above."),
-    ]
+    resource = embedded(resourceUri, "text/plain", "Embedded resource content for testing.")
+    return [resource, "Please process the embedded resource above."]
 
 
 @mcp.prompt()
-async def test_prompt_with_image() -> list[dict[str, Any]]:
+async def test_prompt_with_image():
     """A prompt that brings an image along."""
-    return [user(Image(data=PNG, format="png")), user("Please analyze the image above.")]
+    return [Image(data=PNG, format="png"), "Please analyze the image above."]
 
 
 @mcp.prompt()

@@ -79,7 +79,8 @@ def nested(depth: int, pair: bytes = b"[]") -> Raw:
 
 ODD: list[Any] = [
     None, True, False, 0, -1, 1, 1.5, -0.0, 2**53, 2**63, -(2**64), 10**400, "", "a", "\x00", "\r\n\r\ndata: x\n\n",
-    "1", "\u2028", "\U0001f600", "__proto__", "../../etc/passwd", "%00", "=?base64?SGk=?=", "x" * 3000, "x" * 60_000,
+    "1", "\u2028", "\U0001f600", "__proto__", "../../etc/passwd", "%00", "=?base64?SGk=?=", "x" * 1025, "x" * 60_000,
+    Raw(b"9" * 20), Raw(b"9" * 21),
     [], {}, [[]], [{}], {"": {}}, {"a": []}, [None], {"jsonrpc": "2.0"}, "io.modelcontextprotocol/protocolVersion",
     Raw(b"NaN"), Raw(b"-Infinity"), Raw(b"1e999"), Raw(b"1e-999"), Raw(b"9" * 5000), Raw(b"9" * 4000), Raw(b"0" * 9),
     Raw(b"01"), Raw(b"+1"), Raw(b"1."), Raw(b"'a'"), Raw(b"tru"), Raw(b""), Raw(b"{"), Raw(b"]"), Raw(b'"'),
@@ -143,6 +144,8 @@ class Case:
         """One request; where it shall be damaged, its JSON is, and the HTTP around it is sound."""
         rng, modern = self.rng, self.rng.random() < 0.4
         headers = ACCEPT_BOTH if modern else self.session
+        if rng.random() < 0.05:
+            headers = headers | {"accept": "application/json"}
         if not modern and rng.random() < 0.15:
             verb = rng.choice(["GET", "GET", "OPTIONS", "HEAD", "DELETE", "PUT", "BREW"])
             return head(verb, rng.choice(["/mcp", "/mcp/", "/", "/mcp?x"]), **headers)
@@ -239,7 +242,7 @@ class Case:
             ends = [match.start() for match in re.finditer(rb"\r\n", data)]
             at = rng.choice(ends or [at]) + rng.choice([0, 0, 1, 2, 2])
         until = min(len(data), at + rng.choice([1, 1, 2, 5, 40]))
-        change = rng.randrange(9)
+        change = rng.randrange(10)
         if change == 0:
             return data[:at] + bytes([rng.randrange(256)]) + data[until:]
         if change == 1:
@@ -248,8 +251,12 @@ class Case:
             return data[:until] + data[at:until] * rng.choice([1, 2, 50]) + data[until:]
         if change == 3:
             return data[:at] + bytes(rng.choices(b'\r\n\t :;,0123456789abcdef{}[]"\\/\x00\xff', k=3)) + data[at:]
-        numbers = list(re.finditer(rb"[0-9]+", data)) if change == 4 else []
-        if change > 6:  # what says how long something is
+        if change == 4:  # a line twice, as some clients send a header
+            lines = data.split(b"\r\n")
+            again = rng.randrange(len(lines))
+            return b"\r\n".join(lines[: again + 1] + lines[again:])
+        numbers = list(re.finditer(rb"[0-9]+", data)) if change == 5 else []
+        if change > 7:  # what says how long something is
             numbers = list(re.finditer(rb"(?<=content-length: )[0-9]+|\b[0-9a-f]+(?=(;a=b)?\r\n)", data))
         if numbers:
             number = rng.choice(numbers)
@@ -260,8 +267,11 @@ class Case:
 # ---- What the stranger may expect --------------------------------------------------------------------
 
 TCHAR = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-ONCE = {b"host", b"content-length", b"content-type", b"authorization", b"origin", b"last-event-id", b"mcp-session-id",
-        b"mcp-protocol-version", b"mcp-method", b"mcp-name"}  # fmt: skip
+ONCE = {b"host", b"content-length"}  # a second one is refused; of these equal copies count once, on one line or more:
+SINGLE = {b"content-type", b"authorization", b"origin", b"last-event-id", b"mcp-session-id", b"mcp-protocol-version",
+          b"mcp-method"}  # fmt: skip
+LISTS = {"tools/list", "resources/list", "resources/templates/list", "prompts/list"}  # of one page: no cursor is ours
+MAX_TEXT, MAX_DIGITS = 1024, 20  # of what is echoed, and of integers
 
 
 @dataclass
@@ -276,8 +286,17 @@ class Asked:
     odd: bool = False  # its host or target is for the server to judge: it may be refused as no HTTP, or answered
 
     @property
+    def announced(self) -> bool:
+        """Whether a body follows its head, be it an empty one in chunks."""
+        return b"transfer-encoding" in self.fields or self.fields.get(b"content-length", b"0").strip(b"0") != b""
+
+    @property
     def ids(self) -> list[tuple[type, Any]]:
         """The ids that an answer may have, each with its type."""
+        return [(kind, id) for kind, id in self.sent_ids if kind is not str or len(id) <= MAX_TEXT]
+
+    @property
+    def sent_ids(self) -> list[tuple[type, Any]]:
         try:
             message = json.loads(self.body)
         except ValueError:  # the server cannot know one either
@@ -297,6 +316,23 @@ class Asked:
         except RecursionError:
             return b"\\u" not in self.body  # nothing else is damaged that deep
         return True
+
+    @property
+    def fault(self) -> str:
+        """What it says that nobody may answer by a result, nor take; or nothing."""
+        if not self.is_json:
+            return "what is no JSON"
+        with contextlib.suppress(RecursionError):
+            message = json.loads(self.body)
+            if isinstance(message, dict):
+                params = message.get("params")
+                texts = [message.get("id"), message.get("method")]
+                if any(isinstance(text, str) and len(text) > MAX_TEXT for text in texts):
+                    return "a long id or method"
+                cursor = params.get("cursor") if isinstance(params, dict) else None
+                if "id" in message and message.get("method") in LISTS and cursor is not None:
+                    return "a cursor that is not ours"
+        return ""
 
     @property
     def listens(self) -> bool:
@@ -348,9 +384,12 @@ def read_request(before: bytes) -> Asked:
         if not colon or not name or not set(name) <= TCHAR or any(c < 32 and c != 9 or c == 127 for c in value):
             raise Unsound
         name, value = name.lower(), value.strip(b" \t")
-        if name in fields and name in ONCE:
+        single = name in SINGLE or name.startswith(b"mcp-")
+        if name in SINGLE and len(copies := {copy.strip(b" \t") for copy in value.split(b",")}) == 1:
+            (value,) = copies
+        if name in fields and (name in ONCE or single and fields[name] != value):
             raise Unsound
-        fields[name] = fields[name] + b", " + value if name in fields else value
+        fields[name] = fields[name] + b", " + value if name in fields and not single else value
     old = parts[2] == b"HTTP/1.0"
     if b"host" not in fields and not old:
         raise Unsound
@@ -411,6 +450,8 @@ def read_content(asked: Asked, data: bytes) -> bytes:
 
 STATUSES = {200, 202, 204, 400, 403, 404, 405, 406, 408, 413, 414, 415, 429, 431, 501, 503, 505}
 UNREADABLE = {400, 408, 413, 414, 417, 431, 501, 505}  # the refusals after which a connection ends
+GATE = {403, 404, 405, 406, 413, 415, 501}  # those after which it ends if a body was announced: it is not read
+GATE_ONLY = {403, 413, 415, 501}  # those of which nothing but the head is the reason
 MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 DATE = re.compile(rf"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d ({MONTHS}) \d{{4}} \d\d:\d\d:\d\d GMT")
 # Words of Python's and of this machine's, which no stranger sends here.
@@ -514,8 +555,13 @@ def strict_json(data: bytes | str) -> Any:
     def refuse(name: str) -> Any:
         raise Fault(f"{name} in an answer")
 
+    def integer(text: str) -> int:
+        if len(text.strip("-")) > MAX_DIGITS:
+            raise Fault(f"an integer of more than {MAX_DIGITS} digits")
+        return int(text)
+
     text = data.decode("ascii") if isinstance(data, bytes) else data
-    value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_int=integer)
     json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no character
     return value
 
@@ -530,8 +576,7 @@ def messages_in(answer: Answer) -> list[Any]:
     if kind == "application/json":
         if not answer.body:
             return []  # of HEAD
-        message = strict_json(answer.body)
-        return message if isinstance(message, list) else [message]
+        return [strict_json(answer.body)]  # never a batch: those are answered by events
     if kind != "text/event-stream":
         raise Fault(f"Content-Type {kind!r}")
     *events, rest = answer.body.decode("ascii").split("\n\n")
@@ -540,7 +585,7 @@ def messages_in(answer: Answer) -> list[Any]:
     messages = []
     for event in events:
         if event != ":":
-            match = re.fullmatch(r"(id: [0-9a-f]{16}-[0-9]+\n)?(retry: [0-9]+\n)?data: ?(.*)", event)
+            match = re.fullmatch(r"(retry: [0-9]+\n)?(id: [0-9a-f]{16}-[0-9]+\n)?data: ?(.*)", event)
             if not match:
                 raise Fault(f"malformed event {event[:200]!r}")
             messages += [strict_json(match[3])] if match[3] else []
@@ -556,6 +601,8 @@ def check_message(message: Any, answer: Answer, asked: Asked | None) -> None:
         streamed = answer.fields.get("content-type") == "text/event-stream"
         if not streamed or names - {"id", "method", "params"} or not isinstance(message.get("params", {}), dict):
             raise Fault(f"odd request or notification {message!r:.200}")
+        if len(str(message.get("params", {}).get("progressToken", ""))) > MAX_TEXT:
+            raise Fault("a long progress token comes back")
         return
     if "result" in names:
         if names != {"id", "result"} or not isinstance(message["result"], dict):
@@ -585,15 +632,19 @@ def check_conversation(sent: bytes, received: bytes, ended: bool) -> str:
         last = number == len(answers) - 1
         if answer.closes and answer.complete and not (last and ended):
             raise Fault("the connection goes on after Connection: close")
-        if answer.closes and request and not request.may_close and not (request.odd and answer.status in UNREADABLE):
+        if answer.closes and request and not request.may_close and not may_refuse(request, answer):
             raise Fault(f"closed after a sound request, with {answer.status}: {answer.body[:200]!r}")
-        if request is None and not (answer.closes and answer.status in UNREADABLE):
+        if request and request.announced and answer.status in GATE_ONLY and not answer.closes:
+            raise Fault(f"a body is read although its head is refused with {answer.status}")
+        if request is None and not (answer.closes and answer.status in UNREADABLE | GATE):
             raise Fault(f"unsound bytes are answered {answer.status} {answer.fields.get('connection')}")
         if not answer.complete and not (request and request.listens and last and not ended):
             raise Fault("a stream is cut off")
-        if answer.status < 300 and request and request.method == b"POST" and not request.is_json:
-            raise Fault(f"what is no JSON is answered {answer.status}")
-        for message in messages_in(answer):
+        fault = request.fault if request and request.method == b"POST" and answer.status < 300 else ""
+        messages = messages_in(answer)
+        if fault and not (fault.startswith("a cursor") and any("error" in message for message in messages)):
+            raise Fault(f"{fault} is answered {answer.status}")
+        for message in messages:
             check_message(message, answer, request)
     # Nothing that was asked stays without an answer, and what cannot be read is refused.
     going_on = not answers or not answers[-1].closes and answers[-1].complete
@@ -608,11 +659,19 @@ def check_conversation(sent: bytes, received: bytes, ended: bool) -> str:
     return f"{verdict} {answers[-1].status if answers else '-'}"
 
 
+def may_refuse(request: Asked, answer: Answer) -> bool:
+    """Whether a connection may end behind this answer to a request that was read whole."""
+    if request.odd and answer.status in UNREADABLE:
+        return True
+    gate = GATE | ({400} if request.method != b"POST" else set())  # 400: the version in the head of a GET
+    return request.announced and answer.status in gate
+
+
 # ---- The server, and who else is there ---------------------------------------------------------------
 
 
 def fuzzed_server(clock: Clock) -> MCPServer:
-    mcp = library(clock=clock, limits=LIMITS, secret="fuzz", page_size=3)
+    mcp = library(clock=clock, limits=LIMITS, secret="fuzz")
 
     @mcp.tool()
     async def echo(value: Any = None) -> Any:
@@ -791,11 +850,13 @@ class Fuzz:
         try:
             await eventually(later, PATIENCE)
         except TimeoutError:
-            connections = [(c.request.method, c.awaited, c.transport.is_closing()) for c in self.mcp.connections]
+            connections = [(c.request.method, c.state) for c in self.mcp.connections]
             raise Fault(f"still there: {connections} {[c.message for c in self.mcp.calls]}") from None
         clock.turn(self.mcp.sessions.timeout)
         self.mcp.sweep()
         now = await Left.settled(before)
+        if self.mcp.sessions.used:
+            raise Fault(f"nobody is there, and {self.mcp.sessions.used} bytes are counted as kept or unread")
         if not now.same(before):
             raise Fault(f"something is left: before {before}, now {now}")
         if now.resident > before.resident + 80 * 2**20:  # the allocator keeps some, and does not keep more and more

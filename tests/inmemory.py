@@ -73,23 +73,44 @@ class Clock:
 
 
 class Page:
-    """What one connection has received of an event stream: a Sink, as streamhttp_mcp.Stream wants it."""
+    """One connection that reads an event stream, and what came down it.
+
+    It reads in a task of its own, beside the test: `wait_messages` and `wait_end` wait for it. While a test sets
+    `congested` to True, it takes nothing more.
+    """
 
     def __init__(self) -> None:
         self.text = ""
-        self.ended = False
+        self.ended = False  # the server has ended the response, or the client has left
+        self.reader: Any = None
+        self.task: asyncio.Task[None] | None = None
+
+    def read(self, reply: Reply) -> None:
+        """Attach at once, as a connection does. What is there already is read in the next turn."""
+        self.reader = reply.stream.attach(reply.after)
         self.congested = False
-        self.caught_up = asyncio.Event()
 
-    def write(self, data: bytes) -> None:
-        assert not self.ended, "written after the end"
-        self.text += data.decode()
-
-    def end(self) -> None:
+    async def read_on(self) -> None:
+        while data := await self.reader.read():
+            self.text += data.decode()
         self.ended = True
+        self.reader.detach()
 
-    async def drain(self) -> None:
-        await self.caught_up.wait()
+    def leave(self) -> None:
+        """The client disconnects, and the server sees it at once."""
+        self.congested = True
+        self.ended = True
+        self.reader.detach()
+
+    @property
+    def congested(self) -> bool:
+        return self.task is None
+
+    @congested.setter
+    def congested(self, value: bool) -> None:
+        if self.task is not None:
+            self.task.cancel()  # a read that is cancelled has taken nothing
+        self.task = None if value else asyncio.create_task(self.read_on())
 
     @property
     def events(self) -> list[dict[str, str]]:
@@ -120,7 +141,7 @@ class Answer:
         self.headers = {name.lower(): value for name, value in reply.headers}
         self.page = Page()
         if reply.stream is not None:
-            reply.stream.attach(self.page, reply.after)
+            self.page.read(reply)
 
     @property
     def is_stream(self) -> bool:
@@ -178,7 +199,9 @@ class Client:
         merged = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         fields = {name: value for name, value in merged.items() if value is not None}
         request = Request(method, target, fields, body, principal=self.principal)
-        return Answer(await self.mcp.handle(request), request)
+        answer = Answer(await self.mcp.handle(request), request)
+        await asyncio.sleep(0)  # every page reads what is there already, this one and older ones
+        return answer
 
     async def post(self, message: Any, **headers: str | None) -> Answer:
         return await self.http("POST", json.dumps(message).encode(), **headers)

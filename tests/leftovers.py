@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamhttp_mcp import ByteReader, Connection, Context, Exchange, Request, Session, Stream
+from streamhttp_mcp import Connection, Context, Incoming, Reader, Request, Session, Stream
 
 
 def resident() -> int:
@@ -37,7 +37,7 @@ class Left:
     @classmethod
     def look(cls) -> "Left":
         gc.collect()
-        kinds = (Connection, Session, Context, Stream, Exchange, Request, ByteReader, asyncio.Task)
+        kinds = (Connection, Incoming, Request, Session, Context, Stream, Reader, asyncio.Task)
         objects = Counter(type(thing).__name__ for thing in gc.get_objects() if type(thing) in kinds)
         timers = [t for t in asyncio.get_running_loop()._scheduled if not t.cancelled()]  # type: ignore[attr-defined]
         threads = sum(thread.name == "streamhttp_mcp handler" for thread in threading.enumerate())

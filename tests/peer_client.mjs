@@ -166,7 +166,7 @@ const conversations = {
     // The provider only starts what the user's browser has to do; who calls it comes back with the code, and tries again.
     async authorize() {
         const kept = {}
-        let transport, location
+        let location
         const authProvider = {
             redirectUrl: 'http://127.0.0.1:1/callback',
             clientMetadata: { client_name: 'peer', redirect_uris: ['http://127.0.0.1:1/callback'] },
@@ -185,16 +185,13 @@ const conversations = {
                 return await act()
             } catch (error) {
                 if (!(error instanceof UnauthorizedError)) throw error
-                transport ??= new StreamableHTTPClientTransport(new URL(url), { authProvider })
+                const transport = new StreamableHTTPClientTransport(new URL(url), { authProvider })
                 await transport.finishAuth(location.searchParams)
                 return act()
             }
         }
         const client = await authorized(() => connect({ transport: { authProvider } }))
-        transport = client.transport
-        const seen = []
-        for (const tool of ['who', 'save', 'who']) seen.push(await authorized(() => text(client, tool)))
-        return seen
+        return text(client, 'who')
     },
 
     async cancel() {

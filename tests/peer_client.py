@@ -345,7 +345,7 @@ async def authorize(connect: Any) -> Any:
     about = OAuthClientMetadata(client_name="peer", redirect_uris=["http://127.0.0.1:1/callback"])
     provider = auth.OAuthClientProvider(connect.args[0], about, Storage(), on_redirect, on_callback)
     async with connect(http={"auth": provider}) as peer:
-        return [await peer.text(tool) for tool in ("who", "save", "who")]
+        return await peer.text("who")
 
 
 async def analyze(connect: Any) -> Any:

@@ -350,6 +350,8 @@ class Soak:
                 after = await Left.settled(before)
         if not after.same(before) or after.resident > before.resident + 60 * 2**20:
             raise Fault(f"something is left: before {before}, after {after}")
+        if self.mcp.sessions.used:
+            raise Fault(f"nobody is there, and {self.mcp.sessions.used} bytes are counted as kept or unread")
         if log.found:
             raise Fault(f"the log complains: {log.found[0]}")
         self.check_books()

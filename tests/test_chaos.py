@@ -19,9 +19,16 @@ from urllib.parse import urlsplit
 import pytest
 from inmemory import Client, Clock
 from leftovers import Left, complaints, resident
-from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post
+from wire import ACCEPT_BOTH, Wire, call, congestion, eventually, head, ping, pong, post, stuck
 
-from streamhttp_mcp import LATEST_SESSION_REVISION, META, STATELESS_REVISION, Context, Limits, MCPServer
+from streamhttp_mcp import (
+    LATEST_SESSION_REVISION,
+    META,
+    STATELESS_REVISION,
+    Context,
+    Limits,
+    MCPServer,
+)
 
 MIB = 2**20
 CONTROL_SECONDS = 20  # until which a client that behaves has its answer, on a busy machine
@@ -288,10 +295,11 @@ async def test_reader_that_never_reads_200_000_notifications_is_dropped_and_hold
             deaf.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             deaf.reader._limit = 1024  # type: ignore[attr-defined]  # so that asyncio does not read for us
             await deaf.send(stateless(1, "chatter") if era == "stateless" else post(session, call(1, "chatter")))
-            await eventually(lambda: any(connection.congested for connection in mcp.connections))
-            stuck = said
+            await stuck(mcp)
+            mcp.sweep()
+            stopped = said
             await bystander.check()
-            assert said == stuck and state == "running"
+            assert said == stopped and state == "running"
             clock.turn(mcp.limits.send_seconds + 0.1)
             mcp.sweep()
             await eventually(lambda: state != "running", 30)
@@ -308,18 +316,21 @@ async def test_client_that_asks_without_end_and_reads_nothing_is_not_read_any_fu
     clock = Clock()
     mcp = MCPServer("chaos", clock=clock)
     session, other = await sessions(mcp)
-    requests = post(session, ping("x" * 500)) * 100
+    requests = rest = post(session, ping("x" * 500)) * 100
     async with mcp.serving() as url, Bystander(url, other) as bystander:
         greedy, before, sent, refused = Plain(url), resident(), 0, 0
         while refused < 100:  # times in a row that the kernel, which holds some megabytes each way, took no more
             try:
-                sent, refused = sent + greedy.socket.send(requests), 0
+                size = greedy.socket.send(rest)
+                sent, refused, rest = sent + size, 0, rest[size:] or requests
             except BlockingIOError:
-                refused += any(connection.congested for connection in mcp.connections)
+                refused += congestion(mcp) > 0
             assert sent < 100 * MIB
             await asyncio.sleep(0)
         assert resident() - before < 8 * MIB
         await bystander.check()
+        await stuck(mcp)
+        mcp.sweep()
         clock.turn(mcp.limits.send_seconds + 0.1)
         mcp.sweep()
         await eventually(lambda: len(mcp.connections) == 1)
@@ -335,7 +346,7 @@ async def test_thousand_connections_that_dribble_their_heads_get_408_while_other
     session, *_ = await sessions(mcp)
     async with mcp.serving() as url, Bystander(url, session) as bystander:
         slow = await crowd(url, descriptors(1000), b"GET /mcp HTTP/1.1\r\nHost: loc")
-        await eventually(lambda: sum(bool(connection.awaited) for connection in mcp.connections) == len(slow))
+        await eventually(lambda: sum(connection.state == "head" for connection in mcp.connections) == len(slow))
         for byte in b"alhos":
             clock.turn(1.9)
             mcp.sweep()
@@ -345,10 +356,19 @@ async def test_thousand_connections_that_dribble_their_heads_get_408_while_other
         assert not any(plain.received() for plain in slow)
         clock.turn(0.6)
         mcp.sweep()
-        await eventually(lambda: len(mcp.connections) == 1)
-        answers = [plain.received() for plain in slow]
+        answers = [b""] * len(slow)
+
+        def answered() -> bool:
+            for number, plain in enumerate(slow):
+                answers[number] += plain.received()
+            return all(answers)
+
+        await eventually(answered)
         late = re.compile(rb"(?s)HTTP/1.1 408 .*\r\nConnection: close\r\n.*the request head took")
         assert all(late.match(answer) for answer in answers)
+        clock.turn(2.1)  # they stay connected: not for ever
+        mcp.sweep()
+        await eventually(lambda: len(mcp.connections) == 1)
         for plain in slow:
             plain.reset()
     await forget(mcp, clock)
@@ -494,7 +514,7 @@ async def test_slow_reader_of_a_large_reply_is_not_dropped():
     session, *_ = await sessions(mcp)
     async with mcp.serving() as url:
         slow, received = Plain(url, post(session, call(1, "large"))), 0
-        await eventually(lambda: any(connection.congested for connection in mcp.connections))
+        await eventually(lambda: congestion(mcp))
         while received < 8_000_000 and mcp.connections:
             for _ in range(16):
                 with contextlib.suppress(BlockingIOError):

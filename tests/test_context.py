@@ -1,4 +1,4 @@
-"""Section 7, Context: what a handler may do while it runs, and what its client sees of that."""
+"""Section 12, Context: what a handler may do while it runs, and what its client sees of that."""
 
 import asyncio
 import threading
@@ -152,6 +152,22 @@ async def test_progress_is_sent_with_the_clients_token_or_not_at_all(meta, token
 
 
 @spoken
+async def test_progress_token_may_have_1024_characters():
+    """[limits.text] It is echoed with every report, so a longer one is refused."""
+    mcp = MCPServer("test")
+
+    @mcp.tool()
+    async def work(ctx: Context) -> None:
+        await ctx.report_progress(1)
+
+    client = await Client(mcp).connect()
+    reply = await client.request("tools/call", {"name": "work", "_meta": {"progressToken": "t" * 1024}})
+    assert (await reply.complete()).page.messages[0]["params"]["progressToken"] == "t" * 1024
+    reply = await client.request("tools/call", {"name": "work", "_meta": {"progressToken": "t" * 1025}})
+    assert reply.error == {"code": -32600, "message": "params._meta.progressToken is longer than 1024 characters"}
+
+
+@spoken
 async def test_progress_that_does_not_increase_is_not_sent():
     """[progress.increases] Not the same again, not less, not a number that is none."""
     mcp = MCPServer("test")
@@ -210,12 +226,14 @@ async def test_progress_after_one_result_of_a_batch_is_dropped():
 
     client = await Client(mcp).connect("2025-03-26")
     reply = await client.post([request("quick"), request("slow")])
-    await reply.page.wait_messages(1)
-    await calls[0].report_progress(1)
-    release.set()
-    progress, *results = await reply.page.wait_end()
+    answered, progress = await reply.page.wait_messages(2)
+    assert answered == {"jsonrpc": "2.0", "id": "quick", "result": {"content": []}}
     assert progress["params"]["progressToken"] == "slow"
-    assert results == [{"jsonrpc": "2.0", "id": id, "result": {"content": []}} for id in ("quick", "slow")]
+    await calls[0].report_progress(1)
+    await calls[0].info("too late")
+    release.set()
+    last = {"jsonrpc": "2.0", "id": "slow", "result": {"content": []}}
+    assert await reply.page.wait_end() == [answered, progress, last]
 
 
 @pytest.mark.parametrize(
@@ -497,7 +515,7 @@ def test_sample_of_a_string_is_one_user_message():
 
 
 def test_sample_sends_every_option_by_its_own_name():
-    """[sampling.tool-balance] A conversation with a tool in it, the tools to choose from, and how to choose."""
+    """[sampling.tools-declared] A conversation with a tool in it, the tools to choose from, and how to choose."""
     use = {"type": "tool_use", "id": "u1", "name": "weather", "input": {"city": "Paris"}}
     done = {"type": "tool_result", "toolUseId": "u1", "content": [{"type": "text", "text": "18 degrees"}]}
     messages = [user("Weather?"), {"role": "assistant", "content": [use]}, {"role": "user", "content": [done]}]
@@ -531,37 +549,6 @@ def test_sample_sends_every_option_by_its_own_name():
     }
     wants_tool = {"role": "assistant", "model": "m", "content": [use], "stopReason": "toolUse"}
     assert outcome_of(asks, {"result": wants_tool}) == text(repr(wants_tool))
-
-
-USE_1, USE_2 = ({"type": "tool_use", "id": i, "name": "f", "input": {}} for i in ("1", "2"))
-DONE_1, DONE_2 = ({"type": "tool_result", "toolUseId": i, "content": []} for i in ("1", "2"))
-
-
-@pytest.mark.parametrize(
-    ("contents", "balanced"),
-    [
-        ([TEXT], True),
-        ([TEXT, [USE_1], [DONE_1]], True),
-        ([TEXT, [TEXT, USE_1, USE_2], [DONE_2, DONE_1], TEXT], True),
-        ([TEXT, USE_1, DONE_1, USE_2, DONE_2], True),  # one block needs no list
-        ([TEXT, [USE_1, USE_2], [DONE_1]], False),
-        ([TEXT, [USE_1], TEXT], False),
-        ([TEXT, [USE_1], TEXT, [DONE_1]], False),
-        ([TEXT, [USE_1], [DONE_1, TEXT]], False),
-        ([TEXT, [USE_1], [DONE_1, DONE_1]], False),
-        ([TEXT, [USE_1], [DONE_2]], False),
-        ([TEXT, [DONE_1]], False),
-        ([TEXT, [USE_1]], False),
-    ],
-)
-def test_tool_uses_of_a_sample_must_be_answered_in_the_next_message(contents, balanced):
-    """[sampling.tool-balance] [sampling.tool-results-only] By results for each of them, and by nothing else."""
-    messages = [{"role": ("user", "assistant")[i % 2], "content": content} for i, content in enumerate(contents)]
-    if balanced:
-        assert sample_message(messages).params["messages"] == messages
-    else:
-        with pytest.raises(ValueError, match="tool_use"):
-            sample_message(messages)
 
 
 # ---- Other questions
@@ -685,7 +672,31 @@ def test_client_that_takes_no_stream_is_told_so_at_once():
         await ctx.elicit("?", FORM)
 
     reason = refusal_of(asks, accept="application/json")
-    assert reason == "the client cannot be asked: its request does not accept text/event-stream"
+    assert reason == "the client cannot be asked: its request accepts no text/event-stream"
+
+
+@spoken
+async def test_client_that_left_before_its_answer_began_is_not_asked():
+    """[timeout.sent-requests] Nobody could come back for the question: it fails at once, not after 300 seconds."""
+    mcp, gate, failures = MCPServer("test"), asyncio.Event(), []
+
+    @mcp.tool()
+    async def tool(ctx: Context) -> None:
+        await gate.wait()
+        try:
+            await ctx.list_roots()
+        except ToolError as error:
+            failures.append(str(error))
+
+    client = await Client(mcp).connect(capabilities=EVERYTHING)
+    call = asyncio.create_task(client.call("tool"))
+    await until(lambda: mcp.calls)
+    call.cancel()  # as a connection does that is lost
+    await asyncio.wait([call])
+    gate.set()
+    await until(lambda: not mcp.calls)
+    assert failures == ["the client cannot be asked: it left before its answer had begun"]
+    assert not client.session.questions  # no client can see that
 
 
 def test_url_mode_is_not_sent_to_a_client_of_an_older_revision():
@@ -721,7 +732,9 @@ async def ask_roots(ctx):
         (ask_form, {}, "expected an action"),
         (ask_form, {"action": "yes"}, "expected an action"),
         (ask_form, {"action": ["accept"]}, "expected an action"),
-        (ask_form, {"action": "accept"}, "content: expected object, got null"),
+        (ask_form, {"action": "accept"}, "content.name: is required"),
+        (ask_form, {"action": "accept", "content": None}, "content.name: is required"),
+        (ask_form, {"action": "accept", "content": []}, "content: expected object, got an array"),
         (ask_form, {"action": "accept", "content": {}}, "content.name: is required"),
         (ask_form, {"action": "accept", "content": {"name": 5}}, "content.name: expected string, got 5"),
         (ask_url, {"action": "done"}, "expected an action"),
@@ -733,10 +746,10 @@ async def ask_roots(ctx):
         (ask_sample, {"role": "assistant", "content": TEXT}, "role, content and model"),
         (ask_sample, SAID | {"role": "system"}, "role, content and model"),
         (ask_sample, SAID | {"role": []}, "role, content and model"),
-        (ask_roots, {}, "expected roots"),
-        (ask_roots, {"roots": {}}, "expected roots"),
-        (ask_roots, {"roots": ["file:///"]}, "expected roots"),
-        (ask_roots, {"roots": [{"name": "home"}]}, "expected roots"),
+        (ask_roots, {}, "roots: is required"),
+        (ask_roots, {"roots": {}}, "roots: expected array, got an object"),
+        (ask_roots, {"roots": ["file:///"]}, 'roots[0]: expected object, got "file:///"'),
+        (ask_roots, {"roots": [{"name": "home"}]}, "roots[0].uri: is required"),
     ],
 )
 def test_answer_of_a_wrong_shape_fails_the_call_and_says_how(asks, result, complaint):
@@ -840,7 +853,7 @@ async def test_answer_of_another_session_answers_nothing():
     assert (await for_eve.complete()).result == text("'Eve'")
 
 
-@pytest.mark.parametrize("wrong", ["1", 2, 0, -1, "", 2**70])
+@pytest.mark.parametrize("wrong", ["1", 2, 0, -1, "", 2**64])
 @spoken
 async def test_answer_with_another_id_answers_nothing(wrong):
     """[notification.no-response] Type and all: "1" is not 1. It is accepted like any response, and ignored."""
@@ -860,7 +873,8 @@ async def test_question_is_asked_again_on_the_stream_of_a_client_that_comes_back
     client = await Client(tool_that(ask_roots)).connect(capabilities=EVERYTHING)
     reply = await client.request("tools/call", {"name": "tool"})
     [question] = await reply.page.wait_messages(1)
-    reply.reply.stream.detach()
+    reply.page.leave()
+    await reply.page.wait_end()
     again = await client.get(reply.page.events[0]["id"])
     assert again.page.messages == [question]
     await client.respond(question, {"roots": []})
@@ -913,6 +927,26 @@ async def test_handler_knows_its_request_and_its_client():
     assert ctx.client_capabilities == {"roots": {}}
     assert ctx.principal is None
     assert ctx.cancelled is None
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [Context[Booking], "Context[Any, Booking]", Context[Booking] | None, Annotated[Context[Booking], "mine"]],
+    ids=["plain", "text", "optional", "noted"],
+)
+@spoken
+async def test_context_with_brackets_in_its_hint_is_the_context(hint):
+    """[tool.input-schema] As handlers have it that were written for the official SDK; clients do not see it."""
+    mcp = MCPServer("test")
+
+    @mcp.tool()
+    async def tool(name: str, ctx: hint) -> str:
+        return f"{name} {ctx.request_id}"
+
+    client = await Client(mcp).connect()
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    assert (await client.request("tools/list")).result["tools"][0]["inputSchema"] == schema
+    assert (await client.call("tool", {"name": "a", "ctx": "b"}, id="seven")).result == text("a seven")
 
 
 @spoken
@@ -975,7 +1009,7 @@ async def test_client_comes_back_for_the_result_when_the_handler_closes_the_conn
     assert prime == {"id": prime["id"], "retry": "2500", "data": ""}
     if result_first:
         release.set()
-        await until(lambda: not client.session.calls)
+        await until(lambda: not mcp.calls)
     second = await client.get(prime["id"])
     release.set()
     await second.complete()

@@ -1,14 +1,12 @@
-"""What the README says of a server's life: its unit, its container, its nginx, and processes that share the work.
+"""What the README says of several processes: its nginx in front of them, and a port that they share.
 
-Files are taken out of the README as they stand; only ports, paths and the Python are replaced.
+The configuration of nginx is the README's own; only ports and paths are replaced.
 """
 
 import asyncio
 import json
 import os
 import pwd
-import re
-import shlex
 import signal
 import socket
 import ssl
@@ -24,13 +22,12 @@ import pytest
 from conftest import free_port, peer_command, wait_until_it_accepts
 from inmemory import Answer, Client, StatelessClient
 from test_peers import STREAMABLE, only, peer, spoken  # noqa: F401 - a fixture
-from test_readme import README, code_blocks
+from test_readme import code_blocks
 from test_security import CERTIFICATE
 from wire import Wire, call, eventually, head, post
 
-from streamhttp_mcp import SECRET_VARIABLE, Reply, Request
+from streamhttp_mcp import Reply, Request
 
-MODULE = Path(__file__).resolve().parent.parent / "streamhttp_mcp.py"
 FORMS = {"elicitation": {}}
 ACCEPTED = {"action": "accept", "content": {"ok": True}}
 
@@ -67,71 +64,6 @@ def counts(url: str) -> dict[str, Any]:
     """What a process says of its health."""
     with urllib.request.urlopen(url.replace("/mcp", "/health"), timeout=5) as reply:
         return json.load(reply)
-
-
-# --- One process: its unit, its container -------------------------------------------------------------
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """A function that runs a command line of the demo, with nothing but these environment variables, until it listens."""
-    running: list[subprocess.Popen[str]] = []
-
-    def run(command: list[str], **variables: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
-        running.append(process)
-        assert "listens on" in process.stdout.readline()
-        return process
-
-    yield run
-    for process in running:
-        process.terminate()
-        process.communicate(timeout=10)
-
-
-def here(command: list[str], root: Path, port: int) -> list[str]:
-    """A command of the README, with the Python, the paths and the port of this test."""
-    replaced = {"python": sys.executable, "/usr/bin/python3": sys.executable, "/srv": str(root), "%i": str(port)}
-    return [str(MODULE) if word.endswith(MODULE.name) else replaced.get(word, word) for word in command]
-
-
-def container_line(name: str) -> str:
-    return re.search(rf"^{name} (.*)$", code_blocks("dockerfile")[0], re.MULTILINE)[1]
-
-
-@pytest.mark.parametrize("way", ["unit", "container"])
-def test_command_serves_who_has_the_token_and_ends_when_it_is_told_to(way, start, tmp_path):
-    """The line of the unit, and that of the container with its health check."""
-    port = free_port()
-    if way == "unit":
-        unit = code_blocks("ini")[0]
-        command = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1])
-    else:
-        command = [*json.loads(container_line("CMD")), "--port", "%i"]
-    variables = re.findall(r"`(STREAMHTTP_MCP_\w+)=\.\.\.`", README)
-    process = start(here(command, tmp_path, port), **dict.fromkeys(variables, "s3cret"))
-
-    async def statuses() -> list[int]:
-        client = StatelessClient(Remote(f"http://127.0.0.1:{port}/mcp"))
-        client.headers |= {"host": "mcp.example.com", "authorization": "Bearer s3cret"}
-        fields = {}, {"authorization": None}, {"host": "evil.example"}
-        return [(await client.request("tools/list", **changed)).status for changed in fields]
-
-    assert asyncio.run(statuses()) == [200, 401, 403]
-    check = shlex.split(container_line("HEALTHCHECK CMD").replace("8000", str(port)))
-    assert subprocess.run(here(check, tmp_path, port), timeout=10, check=False).returncode == 0
-    process.terminate()
-    assert process.wait(timeout=10) == 0
-    assert subprocess.run(here(check, tmp_path, port), timeout=10, capture_output=True, check=False).returncode != 0
-
-
-def test_unit_is_one_that_systemd_understands(tmp_path):
-    """systemd-analyze says what it does not know, and is silent here."""
-    analyze = peer_command("systemd-analyze")
-    unit = tmp_path / "mcp@.service"
-    unit.write_text(code_blocks("ini")[0].replace("/usr/bin/python3", sys.executable))
-    done = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (0, [])
 
 
 # --- nginx in front of three processes ----------------------------------------------------------------
@@ -347,23 +279,42 @@ async def test_official_clients_notice_nothing_of_nginx(peer, cluster, monkeypat
 
 # --- Processes that share a port ----------------------------------------------------------------------
 
+SHARING = "import sys; from everything_server import mcp; mcp.run(port=int(sys.argv[1]), reuse_port=True)"
+
+
+@pytest.fixture
+def start_sharing() -> Iterator[Callable[[int], None]]:
+    """A function that starts a process which shares a port, and waits until it listens."""
+    running: list[subprocess.Popen[str]] = []
+
+    def run(port: int) -> None:
+        command = [sys.executable, "-c", SHARING, str(port)]
+        environment = os.environ | {"MCP_SECRET": "shared"}
+        folder = Path(__file__).parent
+        process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+        running.append(process)
+        assert "listens on" in process.stderr.readline()
+
+    yield run
+    for process in running:
+        process.terminate()
+        process.communicate(timeout=10)
+
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not deal out connections")
 @spoken
-async def test_stateless_clients_need_no_balancer_where_processes_share_a_port(start, tmp_path):
+async def test_stateless_clients_need_no_balancer_where_processes_share_a_port(start_sharing):
     """[mrtr.state-verified] Each connection reaches any process, and each takes the next round of a call."""
     port = free_port()
-    (tmp_path / "a.txt").write_text("Hello.")
     for _ in range(3):
-        command = [sys.executable, str(MODULE), "--reuse-port", "--port", str(port), "--root", str(tmp_path)]
-        start(command, **{SECRET_VARIABLE: "shared"})
+        start_sharing(port)
     url = f"http://127.0.0.1:{port}/mcp"
     client = StatelessClient(Remote(url), FORMS)
+    processes = set()
     for _ in range(20):
-        asked = await client.call("intelligent_analysis", {"path": "a.txt"})
-        (key,) = asked.result["inputRequests"]
-        answer = await client.answer(asked, **{key: {"action": "accept", "content": {"domain": "Finance"}}})
-        assert "Domain: Finance." in text(answer)
+        asked = await client.call("which_process", {"asking": 1})
+        processes.add(text(await client.answer(asked, question0=ACCEPTED)))
+    assert len(processes) > 1
 
     await Client(Remote(url)).connect()  # in one of them
     assert {counts(url)["sessions"] for _ in range(100)} == {0, 1}

@@ -1,4 +1,4 @@
-"""Section 12: the gate, refusal by refusal in its order, and what GET, DELETE and OPTIONS do behind it."""
+"""Section 5: the gate, refusal by refusal in its order, and what GET, DELETE and OPTIONS do behind it."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import logging
 import pytest
 from inmemory import Answer, Client, spoken, until
 
-from streamhttp_mcp import VERBS, Context, MCPServer
+from streamhttp_mcp import Context, Limits, MCPServer
 
 EVENT_STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
@@ -30,12 +30,13 @@ def whole(answer: Answer) -> tuple:
 
 @spoken
 async def test_gate_names_the_first_thing_that_is_wrong():
-    """[answers.json] [post.refused-error-status] [version.header-wrong-400] [session.unknown-404] [session.missing-400]
+    """[answers.json] [post.refused-error-status] [limits.body] [version.header-wrong-400] [session.unknown-404]
+    [session.missing-400]
 
     A request with everything wrong is mended one thing at a time, and hears of the next.
     """
-    client = await Client(MCPServer("test")).connect()
-    method, target, body = "PUT", "/nowhere", b"{"
+    client = await Client(MCPServer("test", limits=Limits(body_bytes=200))).connect()
+    method, target, body = "PUT", "/nowhere", b"{" + b" " * 200
     fields = {
         "host": "evil.example",
         "origin": "https://evil.example",
@@ -61,6 +62,8 @@ async def test_gate_names_the_first_thing_that_is_wrong():
     del fields["accept"]
     assert await sent() == refused(415, "Content-Type must be application/json, got 'text/plain'")
     del fields["content_type"]
+    assert await sent() == refused(413, "body is larger than 200 bytes")
+    body = b"{"
     status, headers, message = await sent()
     text = message["error"]["message"]  # Python's own words follow the colon
     assert text.startswith("the body is not JSON: ") and "line 1 column 2" in text
@@ -68,10 +71,10 @@ async def test_gate_names_the_first_thing_that_is_wrong():
     body = PING
     assert await sent() == refused(400, f"MCP-Protocol-Version '2025-12-12' is not served here; served are {SERVED}")
     del fields["mcp_protocol_version"]
-    ended = "there is no such session, or it has ended: send initialize to open a new one"
+    ended = "there is no such session, or it has ended: send initialize to open another"
     assert await sent() == refused(404, ended)
     fields["mcp_session_id"] = None
-    missing = "header field Mcp-Session-Id is missing: send initialize, and then the id it answers with"
+    missing = "header field Mcp-Session-Id is missing: send initialize, then use its id"
     assert await sent() == refused(400, missing)
     del fields["mcp_session_id"]
     assert await sent() == (200, (("Content-Type", "application/json"),), {"jsonrpc": "2.0", "id": 1, "result": {}})
@@ -86,21 +89,21 @@ async def test_refusal_has_a_null_id_only_where_the_schema_of_the_revision_needs
     """[error.id-required] Never the id of a request, though it could be read."""
     client = Client(MCPServer("test"))
     answer = await client.request("ping", id=77, mcp_session_id="garbage", mcp_protocol_version=version)
-    text = "there is no such session, or it has ended: send initialize to open a new one"
+    text = "there is no such session, or it has ended: send initialize to open another"
     assert answer.message == {"jsonrpc": "2.0", **id, "error": {"code": -32600, "message": text}}
 
 
 @spoken
-async def test_bug_of_ours_is_500_and_tells_nothing(monkeypatch, caplog):
+async def test_bug_of_ours_is_500_and_tells_nothing(caplog):
     """[answers.nothing-internal] The log gets the story; the peer gets two words."""
+    mcp = MCPServer("test")
 
     async def broken(server, request):
         raise KeyError("/home/secret/path")
 
-    monkeypatch.setitem(VERBS, "POST", broken)
-    client = Client(MCPServer("test"))
-    client.headers["mcp-protocol-version"] = "2025-11-25"
-    assert whole(await client.request("ping")) == refused(500, "Internal error", code=-32603)
+    mcp.route("GET", "/page", broken)
+    answer = await Client(mcp).http("GET", target="/page", mcp_protocol_version="2025-11-25")
+    assert whole(answer) == refused(500, "Internal error", code=-32603)
     assert "/home/secret/path" in caplog.text
 
 
@@ -407,8 +410,7 @@ async def test_body_of_another_content_type_is_415_and_nothing_runs(content_type
     if accepted:
         assert answer.result["content"][0]["text"] == "gone"
     else:
-        media_type = (content_type or "").partition(";")[0]
-        assert whole(answer) == refused(415, f"Content-Type must be application/json, got {media_type!r}")
+        assert whole(answer) == refused(415, f"Content-Type must be application/json, got {content_type or ''!r}")
     assert bool(ran) == accepted
 
 
@@ -420,7 +422,7 @@ async def test_body_of_another_content_type_is_415_and_nothing_runs(content_type
         (PING + b"x", -32700, "not JSON"),
         (b"\xff" + PING, -32700, "not UTF-8"),
         (b"[" * 100_000, -32700, "nested too deeply"),
-        (PING.replace(b"1", b"NaN"), -32700, "NaN is not a JSON number"),
+        (PING.replace(b"1", b"NaN"), -32700, "NaN is no JSON number"),
         (b"null", -32600, "expected one JSON-RPC message"),
         (b'"ping"', -32600, "expected one JSON-RPC message"),
         (b"{}", -32600, "expected one JSON-RPC message"),
@@ -431,7 +433,7 @@ async def test_body_of_another_content_type_is_415_and_nothing_runs(content_type
         (PING.replace(b"}", b',"params":[]}'), -32600, "params must be an object"),
         (b'{"jsonrpc":"2.0","id":1}', -32600, "a method"),
         (b'{"jsonrpc":"2.0","result":{}}', -32600, "an id"),
-        (b'{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"?"}}', -32600, "a result or error"),
+        (b'{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"?"}}', -32600, "a result or an error"),
     ],
 )
 @spoken
@@ -574,12 +576,13 @@ async def test_message_that_comes_while_nobody_listens_waits_for_the_next_get():
     mcp = MCPServer("test")
     client, other = await Client(mcp).connect(), await Client(mcp).connect()
     others = await other.get()
-    for _ in range(5):
+    for number in range(5):
         mcp.notify_tools_changed()
+        await others.page.wait_messages(number + 1)
     changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
     assert (await client.get()).page.messages == [changed]
     assert (await client.get()).page.messages == []
-    assert await others.page.wait_messages(5) == [changed] * 5
+    assert others.page.messages == [changed] * 5
 
 
 # --- DELETE -------------------------------------------------------------------------------------------
@@ -591,7 +594,7 @@ async def test_delete_is_200_with_no_body_and_then_404():
     client = await Client(MCPServer("test")).connect()
     answer = await client.http("DELETE", accept="text/html", content_type=None)
     assert whole(answer) == (200, (), b"")
-    ended = refused(404, "there is no such session, or it has ended: send initialize to open a new one")
+    ended = refused(404, "there is no such session, or it has ended: send initialize to open another")
     assert whole(await client.delete()) == ended
 
 

@@ -1,11 +1,18 @@
-"""Section 11: how a message gets its answer in the session era, from `initialize` to a stream that is resumed."""
+"""Sections 7 and 8: how a message gets its answer in the session era, from `initialize` to a stream that is resumed."""
 
 import asyncio
 
 import pytest
-from inmemory import Answer, Client, spoken, until
+from inmemory import Answer, Client, StatelessClient, spoken, until
 
-from streamhttp_mcp import SESSION_REVISIONS, Context, Limits, MCPServer
+from streamhttp_mcp import (
+    RESOURCE_NOT_FOUND,
+    SESSION_REVISIONS,
+    Context,
+    Limits,
+    MCPServer,
+    RPCError,
+)
 
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "inmemory", "version": "1"}}
 JSON_ONLY, STREAM_ONLY = "application/json", "text/event-stream"
@@ -37,9 +44,10 @@ def error(code: int, message: str, **id: object) -> dict:
     return {"jsonrpc": "2.0", **id, "error": {"code": code, "message": message}}
 
 
-def drop(answer: Answer) -> None:
+async def drop(answer: Answer) -> None:
     """The connection of an event stream is lost."""
-    answer.reply.stream.detach(answer.page)
+    answer.page.leave()
+    await until(lambda: answer.page.ended)
 
 
 # --- initialize ---------------------------------------------------------------------------------------
@@ -69,7 +77,7 @@ async def test_initialize_is_answered_with_the_requested_revision_or_else_the_ne
 @spoken
 async def test_initialize_result_is_complete():
     """[initialize.result] [tool.capability] [resource.capability] [prompt.capability] [log.capability]"""
-    client = Client(MCPServer("test", "1.2", title="A test", instructions="Ask nicely."))
+    client = Client(MCPServer("test", version="1.2", title="A test", instructions="Ask nicely."))
     answer = await client.request("initialize", INITIALIZE, id="first")
     assert answer.status == 200
     assert answer.message == {
@@ -146,7 +154,7 @@ async def test_notification_or_response_is_answered_202_with_no_body(message):
 # --- Whose answer it is -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("id", [1, 0, -7, 2**70, "1", "", "caf\u00e9 \u2028"])
+@pytest.mark.parametrize("id", [1, 0, -7, 2**64, "1", "", "caf\u00e9 \u2028"])
 @spoken
 async def test_answer_has_the_id_of_its_request_type_and_all(id):
     """[result.same-id] [error.same-id] [result.field] [jsonrpc.method-not-found]"""
@@ -163,6 +171,39 @@ async def test_error_has_the_id_of_its_request_wherever_that_could_be_read():
     client = await Client(MCPServer("test")).connect()
     answer = await client.post(request(5, "ping", _meta="not an object"))
     assert (answer.status, answer.message) == (200, error(-32602, "params._meta must be an object", id=5))
+
+
+@pytest.mark.parametrize("data", [{1, 2}, {"size": float("nan")}, object()])
+@spoken
+async def test_error_whose_data_has_no_json_form_is_answered_without_its_data(data, caplog):
+    """[error.code-message] [error.same-id] In both eras; the author reads in the log what is missing."""
+    mcp = MCPServer("test")
+
+    @mcp.tool()
+    async def fail() -> None:
+        raise RPCError(-32000, "bad", data)
+
+    for client in (await Client(mcp).connect(), StatelessClient(mcp)):
+        caplog.clear()
+        answer = await client.call("fail", id="mine")
+        assert (answer.status, answer.message) == (200, error(-32000, "bad", id="mine"))
+        assert not mcp.calls
+        assert caplog.text.count("the data of an RPCError cannot be sent") == 1
+
+
+@spoken
+async def test_error_that_handlers_share_has_the_number_of_each_clients_era():
+    """[resource.not-found-invalid-params] [resource.not-found] Whoever came before."""
+    mcp, missing = MCPServer("test"), RPCError(RESOURCE_NOT_FOUND, "no such note")
+
+    @mcp.resource("note://{name}")
+    async def note(name: str) -> str:
+        raise missing
+
+    session, stateless = await Client(mcp).connect(), StatelessClient(mcp)
+    for client, status, code in [(stateless, 400, -32602), (session, 200, -32002), (stateless, 400, -32602)]:
+        answer = await client.request("resources/read", {"uri": "note://a"}, id="mine")
+        assert (answer.status, answer.message) == (status, error(code, "no such note", id="mine"))
 
 
 @pytest.mark.parametrize("sessions", ["one session", "two sessions"])
@@ -251,7 +292,6 @@ async def test_json_only_client_gets_one_json_body_from_a_slow_and_chatty_tool()
     answer = await call
     assert answer.reply.headers == (("Content-Type", "application/json"),)
     assert answer.message == result(2, "done")
-    assert client.session.streams == {}
 
 
 @every_revision
@@ -285,12 +325,18 @@ async def test_only_a_2025_11_25_stream_begins_with_an_empty_event(version):
         return "done"
 
     def first_event(name: str, number: int) -> str:
-        return f"id: {name}-{number}\nretry: 1000\ndata: \n\n" if version == "2025-11-25" else ":\n\n"
+        return f"retry: 1000\nid: {name}-{number}\ndata: \n\n" if version == "2025-11-25" else ":\n\n"
+
+    def name_of(answer: Answer) -> str:
+        return answer.page.events[-1]["id"].partition("-")[0]
 
     client = await Client(mcp).connect(version)
     listening, call = await client.get(), await client.call("chat")
-    standalone, name = client.session.streams
-    assert listening.page.text == first_event(standalone, 0)  # a first byte comes at once, whatever the revision
+    first_bytes = listening.page.text
+    mcp.notify_tools_changed()
+    await listening.page.wait_messages(1)
+    assert first_bytes == first_event(name_of(listening), 0)  # they come at once, whatever the revision
+    name = name_of(call)
     assert call.page.text.startswith(first_event(name, 0))
     assert (await client.get(f"{name}-1")).page.text.startswith(first_event(name, 1))
     empty = [event for event in call.page.events if not event["data"]]
@@ -373,7 +419,7 @@ async def test_no_progress_is_sent_where_no_token_was_given(meta):
 @spoken
 async def test_what_a_handler_says_after_its_result_is_dropped(accept):
     """[progress.stop] It does not stray to another call with the same token, nor to the GET stream."""
-    mcp, contexts = MCPServer("test"), []
+    mcp, contexts, answers = MCPServer("test"), [], []
 
     @mcp.tool()
     async def work(ctx: Context) -> str:
@@ -389,9 +435,12 @@ async def test_what_a_handler_says_after_its_result_is_dropped(accept):
         params = {"name": "work", "_meta": {"progressToken": "t"}}
         answer = await (await client.request("tools/call", params, id=id, accept=accept)).complete()
         assert (answer.page.messages if answer.is_stream else [answer.message]) == [result(id, "done")]
+        assert answer.is_stream == (accept == STREAM_ONLY)
+        answers.append(answer)
     assert listening.page.messages == []
-    _, *streams = client.session.streams.values()  # beside the standalone one
-    assert [stream.last for stream in streams] == ([1, 1] if accept == STREAM_ONLY else [])
+    for answer in answers[: 2 if accept == STREAM_ONLY else 0]:  # nor is there more for a client that comes back
+        again = await client.get(answer.page.events[-1]["id"])
+        assert await again.page.wait_end() == []
 
 
 # --- Cancelling ---------------------------------------------------------------------------------------
@@ -416,7 +465,7 @@ async def test_cancelled_call_stops_and_its_stream_ends_without_a_response():
     cancel = await client.notify("notifications/cancelled", {"requestId": 1, "reason": "bored"})
     assert (cancel.status, cancel.reply.body) == (202, b"")
     assert await answer.page.wait_end() == [said("started")]
-    assert seen == ["stopped"] and not mcp.calls and not client.session.calls
+    assert seen == ["stopped"] and not mcp.calls
     again = await client.get(answer.page.events[-1]["id"])  # else a client would come back for its response for ever
     assert again.status == 400
 
@@ -560,7 +609,7 @@ async def test_lost_connection_does_not_cancel_and_the_result_waits_for_the_clie
     client = await Client(mcp).connect(version)
     answer = await client.request("tools/call", {"name": "work"}, id=1)
     await answer.page.wait_messages(1)
-    drop(answer)
+    await drop(answer)
     go.set()
     await until(lambda: not mcp.calls)
 
@@ -598,9 +647,11 @@ async def test_two_interleaved_streams_cut_midway_resume_to_the_exact_rest_of_ea
     arguments = [{"name": "talk", "arguments": {"name": name}} for name in "ab"]
     a, b = [await client.request("tools/call", params, id=1) for params in arguments]
     await say("a1", "b1", "a2")
-    drop(a)
+    await a.page.wait_messages(2)
+    await drop(a)
     await say("b2", "a3", "b3")
-    drop(b)
+    await b.page.wait_messages(3)
+    await drop(b)
     await say("a4", "b4", "b.", "a.")
     assert a.page.messages == [said("a1"), said("a2")]
     assert b.page.messages == [said("b1"), said("b2"), said("b3")]
@@ -657,44 +708,41 @@ def echo(id: object, text: str) -> dict:
     return request(id, "tools/call", name="echo", arguments={"text": text})
 
 
+@pytest.mark.parametrize("accept", ["application/json, text/event-stream", "*/*", STREAM_ONLY])
 @spoken
-async def test_batch_is_answered_by_one_array_with_a_response_to_each_request():
-    """[batch.receive] [batch.response-array] [batch.answer-json-or-sse] [result.same-id]"""
+async def test_batch_is_answered_by_one_stream_with_a_response_to_each_request(accept):
+    """[batch.receive] [batch.every-response] [batch.answer-json-or-sse] [result.same-id] [stream.related-only]"""
     client = await Client(batch_server([])).connect("2025-03-26")
-    answer = await client.post(
-        [
-            echo(1, "a"),
-            notification("initialized"),
-            request("1", "ping"),
-            notification("unknown"),
-            request(1, "nope"),
-            echo(1, "b"),
-        ]
-    )
-    assert answer.reply.headers == (("Content-Type", "application/json"),)
-    assert answer.message == [
+    batch = [
+        echo(1, "a"),
+        notification("initialized"),
+        request("1", "ping"),
+        notification("unknown"),
+        request(1, "nope"),
+        echo(1, "aloud"),
+    ]
+    answer = await client.post(batch, accept=accept)
+    assert (answer.status, answer.headers["content-type"]) == (200, STREAM_ONLY)
+    assert await answer.page.wait_end() == [
         result(1, "a"),
         {"jsonrpc": "2.0", "id": "1", "result": {}},
         error(-32601, "Method not found: nope", id=1),
-        result(1, "b"),
+        said("hear, hear"),
+        result(1, "aloud"),
     ]
-    assert (await client.post([request(1, "ping")])).message == [{"jsonrpc": "2.0", "id": 1, "result": {}}]
+    one = await client.post([request(1, "ping")], accept=accept)
+    assert await one.page.wait_end() == [{"jsonrpc": "2.0", "id": 1, "result": {}}]
 
 
-@pytest.mark.parametrize(
-    ("accept", "expected"),
-    [
-        ("*/*", [said("hear, hear"), result(1, "a"), result(2, "aloud")]),
-        (STREAM_ONLY, [said("hear, hear"), result(1, "a"), result(2, "aloud")]),
-        (JSON_ONLY, [[result(1, "a"), result(2, "aloud")]]),
-    ],
-)
 @spoken
-async def test_batch_with_a_chatty_call_is_answered_by_a_stream_where_the_client_takes_one(accept, expected):
-    """[batch.every-response] [batch.answer-json-or-sse]"""
-    client = await Client(batch_server([])).connect("2025-03-26")
-    answer = await (await client.post([echo(1, "a"), echo(2, "aloud")], accept=accept)).complete()
-    assert (answer.page.messages if answer.is_stream else [answer.message]) == expected
+async def test_batch_from_a_client_that_takes_no_stream_is_406_and_nothing_of_it_runs():
+    """[batch.answer-json-or-sse] [reply.not-acceptable] A batch that brings no request needs no stream."""
+    calls = []
+    client = await Client(batch_server(calls)).connect("2025-03-26")
+    answer = await client.post([echo(1, "a")], accept=JSON_ONLY)
+    words = "a batch is answered by an event stream: Accept must allow one"
+    assert (answer.status, answer.message) == (406, error(-32600, words, id=None)) and calls == []
+    assert (await client.post([notification("initialized")], accept=JSON_ONLY)).status == 202
 
 
 @spoken
@@ -708,12 +756,11 @@ async def test_calls_of_a_batch_run_side_by_side_and_can_be_cancelled_one_by_one
         return str(n)
 
     client = await Client(mcp).connect("2025-03-26")
-    batch = [request(n, "tools/call", name="wait", arguments={"n": n}) for n in range(3)]
-    call = asyncio.create_task(client.post(batch))
+    answer = await client.post([request(n, "tools/call", name="wait", arguments={"n": n}) for n in range(3)])
     await until(lambda: len(mcp.calls) == 3)
     await client.post([notification("cancelled", requestId=1)])
     go.set()
-    assert (await call).message == [result(0, "0"), result(2, "2")]
+    assert await answer.page.wait_end() == [result(0, "0"), result(2, "2")]
 
 
 @spoken
@@ -741,7 +788,8 @@ async def test_batch_without_a_request_is_202_with_no_body():
 @pytest.mark.parametrize(
     ("batch", "words"),
     [
-        ([], "a batch holds 1 to 64 messages, got 0"),
+        ([], "a batch holds 1 to 1000 messages, got 0"),
+        ([request(n, "ping") for n in range(1001)], "a batch holds 1 to 1000 messages, got 1001"),
         ([echo(1, "a"), request(2, "initialize", **INITIALIZE)], "initialize must not be part of a batch"),
         ([echo(1, "a"), {"jsonrpc": "2.0", "id": 1, "result": {}}], "not both"),
         ([echo(1, "a"), 7], "expected one JSON-RPC message"),
@@ -764,8 +812,8 @@ async def test_batch_that_is_wrong_in_one_place_is_400_and_nothing_of_it_runs(ba
 
 @spoken
 async def test_batch_counts_against_the_calls_in_flight():
-    """[limits.calls] [tool.rate-limit] 64 calls of a batch are taken, 65 are not, nor 64 beside one that runs."""
-    mcp, go = MCPServer("test"), asyncio.Event()
+    """[limits.calls] [tool.rate-limit] Of 4 calls, a batch takes 4, or 3 beside one that runs; 5 never fit."""
+    mcp, go = MCPServer("test", limits=Limits(calls=4)), asyncio.Event()
 
     @mcp.tool()
     async def wait() -> str:
@@ -773,13 +821,13 @@ async def test_batch_counts_against_the_calls_in_flight():
         return "done"
 
     client = await Client(mcp).connect("2025-03-26")
-    pings = [request(n, "ping") for n in range(65)]
-    assert (await client.post(pings)).status == 400  # it would never fit
-    assert len((await client.post(pings[:64])).message) == 64
+    pings = [request(n, "ping") for n in range(5)]
+    assert (await client.post(pings)).status == 400
+    assert len((await (await client.post(pings[:4])).complete()).page.messages) == 4
     call = asyncio.create_task(client.call("wait", id=1))
     await until(lambda: mcp.calls)
-    assert (await client.post(pings[:64])).status == 429
-    assert len((await client.post(pings[:63])).message) == 63
+    assert (await client.post(pings[:4])).status == 429
+    assert len((await (await client.post(pings[:3])).complete()).page.messages) == 3
     go.set()
     assert (await call).message == result(1, "done")
 

@@ -9,7 +9,17 @@ DATE = b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
 GET, OK = b"GET /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + DATE
 JSON, STREAM = b"Content-Type: application/json\r\n", b"Content-Type: text/event-stream\r\n"
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
-POST = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(PING), PING)
+
+
+def sent(body: bytes) -> bytes:
+    return b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def json_answer(body: bytes) -> bytes:
+    return OK + JSON + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+POST = sent(PING)
 
 
 def test_whatever_a_stranger_sends_is_answered_by_sound_http_and_harms_nobody():
@@ -32,6 +42,9 @@ def test_whatever_a_stranger_sends_is_answered_by_sound_http_and_harms_nobody():
     (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0, "bad"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n", 0, "bad"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;a\r\nx\r\n0\r\nX: y\r\n\r\n" + GET, 2, "end"),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: b\r\nOrigin: b, b\r\nMcp-X: c\r\nMcp-X: c\r\n\r\n", 1, "end"),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: b\r\nOrigin: c\r\n\r\n", 0, "bad"),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 0, "bad"),
 ])  # fmt: skip
 def test_reader_of_requests_tells_where_each_ends(data, whole, ending):
     """What it says decides how many answers there may be."""
@@ -65,6 +78,8 @@ def test_reader_of_requests_tells_where_each_ends(data, whole, ending):
     (OK + JSON + b'Content-Length: 38\r\n\r\n{"jsonrpc":"2.0","id":1.0,"result":{}}', "not sent: 1.0"),
     (OK + JSON + b'Content-Length: 38\r\n\r\n{"jsonrpc":"2.0","id":true,"result":1}', "odd result"),
     (OK + JSON + b'Content-Length: 49\r\n\r\n{"jsonrpc":"2.0","id":1,"result":{"a":"tok3x"}}  ', "hears of others"),
+    (json_answer(b'[{"jsonrpc":"2.0","id":1,"result":{}}]'), "no envelope"),
+    (OK.replace(b"200 OK", b"403 Forbidden") + b"Content-Length: 0\r\n\r\n", "a body is read although"),
     (b"", "0 answers to 1"),
     (2 * (OK + b"Content-Length: 0\r\n\r\n"), "2 answers to 1"),
 ])  # fmt: skip
@@ -72,6 +87,27 @@ def test_reader_of_answers_finds_each_fault(answer, words):
     """A fuzzer that is pleased with anything finds nothing."""
     with pytest.raises((Fault, ValueError), match=words):
         check_conversation(POST, answer, ended=True)
+
+
+@pytest.mark.parametrize("body, words", [
+    (b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"a":%b}}' % (b"1" * 21), "no JSON"),
+    (b'{"jsonrpc":"2.0","id":1,"method":"%b"}' % (b"a" * 1025), "long id or method"),
+    (b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"a"}}', "cursor"),
+])  # fmt: skip
+def test_reader_of_answers_knows_what_must_not_be_taken(body, words):
+    """Sent well, and wrong: a result is a fault, and to the last one an error is none."""
+    with pytest.raises(Fault, match=words):
+        check_conversation(sent(body), json_answer(b'{"jsonrpc":"2.0","id":1,"result":{}}'), ended=True)
+    good = sent(body.replace(b"1" * 21, b"1" * 20).replace(b"a" * 1025, b"a" * 1024).replace(b'"cursor":"a"', b'"cursor":null'))
+    assert check_conversation(good, json_answer(b'{"jsonrpc":"2.0","id":1,"result":{}}'), ended=True) == "end 200"
+
+
+def test_reader_of_answers_lets_the_gate_close_before_a_body():
+    """And only then."""
+    refused = b"HTTP/1.1 404 Not Found\r\n" + DATE + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+    assert check_conversation(POST, refused, ended=True) == "end 404"
+    with pytest.raises(Fault, match="closed after a sound request"):
+        check_conversation(GET, refused, ended=True)
 
 
 @pytest.mark.parametrize("told", ["Traceback (most recent", "KeyError", "<class 'int'>", "object at 0x7f", "fuzz.py"])

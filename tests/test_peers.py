@@ -292,11 +292,11 @@ async def test_client_without_a_token_tells_its_user_so(peer):
 
 @only(STREAMABLE)
 @spoken
-async def test_client_that_knows_only_the_url_finds_its_way_to_a_token_and_to_a_wider_one(peer):
-    """[auth.challenge] [auth.challenge-scopes] [auth.metadata] [auth.well-known] [auth.tool-scopes]
+async def test_client_that_knows_only_the_url_finds_its_way_to_a_token(peer):
+    """[auth.challenge] [auth.challenge-scopes] [auth.metadata] [auth.well-known]
 
     A 401 leads to our metadata, these to the authorization server, where the client registers, asks for the scope of the
-    challenge, and proves with PKCE that it asked. One tool needs more: its 403 makes the client ask for both.
+    challenge, and proves with PKCE that it asked.
     """
     port = free_port()
     resource = f"http://127.0.0.1:{port}/mcp"
@@ -307,17 +307,13 @@ async def test_client_that_knows_only_the_url_finds_its_way_to_a_token_and_to_a_
 
         @mcp.tool()
         async def who(ctx: Context) -> str:
-            return " ".join([ctx.principal, *sorted(ctx.scopes)])
-
-        @mcp.tool(scopes=["notes:write"])
-        async def save() -> str:
-            return "saved"
+            return " ".join([ctx.principal, *sorted(ctx.request.scopes)])
 
         async with mcp.serving(port=port):
             seen = await peer("authorize", resource)
-    assert seen == ["ada notes:read", "saved", "ada notes:read notes:write"]
+    assert seen == "ada notes:read"
     asked = [what for what in issuer.seen if what != "metadata"]  # some clients look at it every time
-    assert asked == ["register", "authorize notes:read", "token", "authorize notes:read notes:write", "token"]
+    assert asked == ["register", "authorize notes:read", "token"]
 
 
 # --- Several processes --------------------------------------------------------------------------------
@@ -384,12 +380,12 @@ async def test_demo_analyzes_a_real_document_and_tells_how_far_it_is(peer, demo)
     *progress, result = await peer("analyze", demo)
 
     report = result["structuredContent"]
-    done, total = [step[0] for step in progress], report["sentences"]
+    done, total = [step[0] for step in progress], report["lines"]
     assert len(done) > 4 and done == sorted(set(done)) and done[-1] == total
     assert all(step[1] == total for step in progress)
-    assert progress[-1][2] == f"Analyzed {total:,} of {total:,} sentences of topics.py"
+    assert progress[-1][2] == f"Read {total:,} of {total:,} lines of topics.py"
 
     assert json.loads(result["content"][0]["text"]) == report
-    assert report["path"] == "topics.py"
-    assert 0.8 < report["words"] / len(text.split()) < 1.6
-    assert "class" in report["frequent_terms"] and len(report["longest_sentences"]) == 3
+    assert report == {
+        "path": "topics.py", "words": len(text.split()), "lines": len(text.splitlines()), "headings": [],
+    }  # fmt: skip

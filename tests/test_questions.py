@@ -1,4 +1,4 @@
-"""Section 11, the stateless era: questions by replay, in rounds that the server remembers nothing of."""
+"""Sections 9 and 12: questions by replay, in rounds that the server remembers nothing of."""
 
 import asyncio
 import json
@@ -234,29 +234,21 @@ async def test_handler_that_catches_every_exception_still_asks():
     assert (await client.answer(await client.call("careful"), who=accept(name="Ada"))).result == said("Ada")
 
 
-@pytest.mark.parametrize("together", ["gather", "TaskGroup"])
 @spoken
-async def test_questions_asked_by_tasks_of_the_handler_are_asked(together):
-    """[mrtr.input-required] In a session both ways work, so they do here."""
+async def test_questions_that_a_handler_gathers_are_asked():
+    """[mrtr.input-required] In a session this works, so it does here: one after the other, if not at once."""
     mcp = MCPServer("test")
 
     @mcp.tool()
     async def two(ctx: Context) -> str:
-        name, roots = ctx.elicit("Who?", Person, key="who"), ctx.list_roots(key="roots")
-        if together == "gather":
-            found = await asyncio.gather(name, roots)
-        else:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(name), group.create_task(roots)]
-            found = [task.result() for task in tasks]
-        return f"{found[0].data.name} {len(found[1])}"
+        name, roots = await asyncio.gather(ctx.elicit("Who?", Person, key="who"), ctx.list_roots(key="roots"))
+        return f"{name.data.name} {len(roots)}"
 
     client, replies = StatelessClient(mcp, ALL), {"who": accept(name="Ada"), "roots": {"roots": []}}
-    async with asyncio.timeout(3):
-        answer = await client.call("two")
-        for _ in range(2):
-            if answer.result["resultType"] == "input_required":
-                answer = await client.answer(answer, **{key: replies[key] for key in keys(answer)})
+    answer = await client.call("two")
+    for _ in range(2):
+        if answer.result["resultType"] == "input_required":
+            answer = await client.answer(answer, **{key: replies[key] for key in keys(answer)})
     assert answer.result == said("Ada 0")
 
 
@@ -336,18 +328,18 @@ async def test_key_that_is_used_twice_is_told_to_the_author():
 
     client = StatelessClient(mcp, ALL)
     answer = await client.answer(await client.call("twice"), k=accept(name="Ada"))
-    assert answer.result == said("each question needs a key of its own: k") | {"isError": True}
+    assert answer.result == said("each question needs a key of its own, and 'k' was used") | {"isError": True}
 
 
-@pytest.mark.parametrize("responses", [{}, {"wrong": accept(name="Eve")}, {"": None, "who ": 1}])
+@pytest.mark.parametrize("responses", [None, {}, {"wrong": accept(name="Eve")}, {"": None, "who ": 1}])
 @spoken
 async def test_answer_that_is_missing_is_asked_for_again(responses):
-    """[mrtr.asked-again] [mrtr.unknown-ignored] On the first call as well, with no state."""
+    """[mrtr.asked-again] [mrtr.unknown-ignored] [message.null-is-absent] On the first call as well, with no state."""
     client = StatelessClient(greeter(), ALL)
-    params = {"name": "greet", "arguments": {}, "inputResponses": responses}
+    params = {"name": "greet", "arguments": {}, "inputResponses": responses, "requestState": None}
     asked = await client.request("tools/call", params)
     assert asked.result["inputRequests"] == {"who": FORM}
-    again = await client.answer(asked, **responses)
+    again = await client.answer(asked, **(responses or {}))
     assert again.result["inputRequests"] == {"who": FORM}
 
 
@@ -404,7 +396,7 @@ async def test_answer_of_a_wrong_shape_is_not_accepted_but_asked_for_again(quest
     assert (await client.answer(asked, it=right)).result["resultType"] == "complete"
 
 
-@pytest.mark.parametrize("responses", [None, 12345, "x", [], True])
+@pytest.mark.parametrize("responses", [12345, "x", [], True])
 @spoken
 async def test_responses_that_are_no_object_are_invalid_params(responses):
     """[mrtr.answers-checked]"""
@@ -471,7 +463,7 @@ async def test_state_with_any_character_changed_is_refused():
         lambda state: state.rpartition(".")[0] + ".", lambda state: "." + state.rpartition(".")[2],
         lambda state: state.rpartition(".")[0] + ".é", lambda state: state.replace("=", ""),
         lambda state: f"{state}.{state}", lambda state: state.upper(), lambda state: "", lambda state: ".",
-        lambda state: "é", lambda state: None, lambda state: 5, lambda state: True, lambda state: [state],
+        lambda state: "é", lambda state: 5, lambda state: True, lambda state: [state],
         lambda state: {"s": state},
     ],
 )  # fmt: skip
@@ -559,7 +551,7 @@ async def test_state_belongs_to_the_arguments_and_not_to_how_they_are_written():
         assert done.result == said("3 4 Ada" if first else "1 2 Ada")
 
 
-@pytest.mark.parametrize("secret", ["s", b"s", ["s"], [b"s", "other"]])
+@pytest.mark.parametrize("secret", ["s", b"s"])
 @spoken
 async def test_servers_with_one_secret_take_rounds_of_a_call_in_turn(secret):
     """[mrtr.state-verified] Nothing else is shared between them."""
@@ -571,33 +563,19 @@ async def test_servers_with_one_secret_take_rounds_of_a_call_in_turn(secret):
     )
 
 
-@pytest.mark.parametrize("secrets", [(None, None), ("a", "b"), ("a", None), (["a", "b"], ["b"]), ("a", "A")])
+@pytest.mark.parametrize("secrets", [(None, None), ("a", "b"), ("a", None), ("a", "A")])
 @spoken
 async def test_servers_with_other_secrets_do_not_trust_each_other(secrets):
-    """[mrtr.state-verified] Without `secret` each has a random one; it is the first of several that seals."""
+    """[mrtr.state-verified] Without `secret` each has a random one."""
     here, there = (greeter(secret=secret) for secret in secrets)
     asked = await StatelessClient(here, ALL).call("greet")
     check_refused(await StatelessClient(there, ALL).answer(asked, who=accept(name="Ada")), -32602, REFUSED)
 
 
-@spoken
-async def test_secret_is_changed_while_calls_are_under_way():
-    """[mrtr.state-verified] The old server's states are good for the one in between, whose are good for the new one."""
-    old, between, new = greeter(secret="old"), greeter(secret=["new", "old"]), greeter(secret="new")
-    first = await StatelessClient(old, ALL).call("greet")
-    second = await StatelessClient(between, ALL).answer(first, who=accept(name="Ada"))
-    assert keys(second) == ["colour"]
-    check_refused(await StatelessClient(old, ALL).answer(second, colour=accept(name="red")), -32602, REFUSED)
-    check_refused(await StatelessClient(new, ALL).answer(first, who=accept(name="Ada")), -32602, REFUSED)
-    assert (await StatelessClient(new, ALL).answer(second, colour=accept(name="red"))).result == said(
-        "Hello, Ada in red"
-    )
-
-
-@pytest.mark.parametrize("secret", ["", b"", [""], ["new", ""]])
-def test_empty_secret_is_refused(secret):
-    """[mrtr.state-verified] As an environment variable that is not set gives one: everybody could seal with it."""
-    with pytest.raises(ValueError, match="secret"):
+@pytest.mark.parametrize("secret", ["", b"", [], ["s"], 5])
+def test_secret_that_cannot_seal_is_refused(secret):
+    """[mrtr.state-verified] An environment variable that is not set gives an empty one: everybody could seal with it."""
+    with pytest.raises((ValueError, TypeError), match="secret"):
         MCPServer("test", secret=secret)
 
 
@@ -665,7 +643,7 @@ async def test_resource_that_used_an_answer_by_hand_is_not_for_sharing():
     """[cache.hints] It depends on what one user said, whatever its author allows for it."""
     mcp = MCPServer("test", cache_reads=(60_000, "public"))
 
-    @mcp.resource("doc://mine", cache=(60_000, "public"))
+    @mcp.resource("doc://mine")
     async def mine(ctx: Context) -> Any:
         return (
             str(ctx.input_responses["who"])
@@ -787,7 +765,7 @@ async def test_client_cannot_be_pinged():
         await ctx.ping()
 
     answer = await StatelessClient(mcp, ALL).call("ask")
-    assert answer.result == said("ping cannot be asked in tools/call of revision 2026-07-28") | {"isError": True}
+    assert answer.result == said("ping cannot be asked in revision 2026-07-28") | {"isError": True}
 
 
 @spoken

@@ -1,7 +1,9 @@
-"""Section 13: what a client sees of the connection it talks through, and of the server's life."""
+"""Sections 3 and 16: what a client sees of the connection it talks through, and of the server's life."""
 
 import asyncio
+import concurrent.futures
 import errno
+import functools
 import gc
 import http.client
 import json
@@ -20,15 +22,27 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import missing
 from inmemory import Client, Clock, run, spoken
-from wire import ACCEPT_BOTH, Wire, call, eventually, head, ping, pong, post, text_result
+from wire import (
+    ACCEPT_BOTH,
+    Wire,
+    call,
+    congestion,
+    eventually,
+    head,
+    ping,
+    pong,
+    post,
+    stuck,
+    text_result,
+)
 
 import streamhttp_mcp
 from streamhttp_mcp import (
     META,
     STATELESS_REVISION,
-    ByteReader,
     Connection,
     Context,
+    Incoming,
     Limits,
     MCPServer,
     Reply,
@@ -39,7 +53,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "streamhttp_mcp.py"
 NOT_FOUND = head("GET", "/nothing", host="localhost")  # a whole request that needs no session
 BAD_JSON = head("POST", **ACCEPT_BOTH, content_length=1) + b"{"
-LOST = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"nothing is here; the MCP endpoint is /mcp"}}'
+LOST = {
+    "jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "nothing is here; the MCP endpoint is /mcp"},
+}  # fmt: skip
 
 
 def connect(url: str) -> http.client.HTTPConnection:
@@ -129,14 +145,19 @@ async def test_what_is_sent_while_a_request_is_answered_waits_in_the_kernel_and_
     many, pings = 2000, post(session, ping(2))
     async with mcp.serving() as url, Wire(url) as wire:
         sending = asyncio.create_task(wire.send(post(session, call(1, "wait")) + pings * many))
-        await eventually(lambda: mcp.connections and not next(iter(mcp.connections)).transport.is_reading())
+        await eventually(lambda: mcp.connections and not is_reading(mcp))  # no client can see that
         (connection,) = mcp.connections
-        assert 65536 < len(connection.reader.buffer) <= 65536 + 262144
+        ahead = len(connection.incoming.buffer) + len(connection.incoming.stream._buffer)
+        assert 65536 < ahead <= 2 * 65536 + 262144
         gate.set()
         assert (await wire.reply()).message == text_result(1, "waited")
         for _ in range(many):
             assert (await wire.reply()).message == pong(2)
         await sending
+
+
+def is_reading(mcp: MCPServer) -> bool:
+    return all(connection.writer.transport.is_reading() for connection in mcp.connections)
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
@@ -163,6 +184,19 @@ async def test_chunked_request_body_is_put_together():
         await wire.send(b"0\r\nX-Checksum: 1\r\n\r\n" + post(session, ping(2)))
         assert (await wire.reply()).message == pong(1)
         assert (await wire.reply()).message == pong(2)
+
+
+@spoken
+async def test_body_is_one_body_however_many_zeros_its_length_begins_with():
+    """[http.length-digits] Whoever reads fewer digits takes the body for a second request: so requests are smuggled."""
+    mcp = MCPServer("test")
+    session = (await Client(mcp).connect()).headers
+    smuggled = head("OPTIONS", host="localhost", x="a" * 14)
+    assert len(smuggled) == 61
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("POST", **session, content_length="0" * 22 + "61") + smuggled + post(session, ping(1)))
+        assert (await wire.reply()).status == 400  # it is no JSON; the OPTIONS would be answered 204
+        assert (await wire.reply()).message == pong(1)
 
 
 @spoken
@@ -307,13 +341,12 @@ async def test_http_1_0_client_gets_the_event_stream_bare_until_the_connection_c
 
 
 @spoken
-async def test_events_that_are_ready_together_leave_together(monkeypatch):
-    """[stream.one-go] A system call for each would cost more than all the rest; a tool that pauses sends what it has."""
-    mcp, written, gate = MCPServer("test"), [], asyncio.Event()
+async def test_events_that_are_ready_together_leave_together():
+    """[stream.one-go] Each chunk is a system call, and one for each event would cost more than all the rest."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
 
     @mcp.tool()
     async def count(ctx: Context) -> str:
-        await asyncio.sleep(0)
         for n in range(1, 11):
             await ctx.report_progress(n)
         await gate.wait()
@@ -321,17 +354,14 @@ async def test_events_that_are_ready_together_leave_together(monkeypatch):
 
     session = (await Client(mcp).connect()).headers
     async with mcp.serving() as url, Wire(url) as wire:
-        await eventually(lambda: mcp.connections)
-        (connection,) = mcp.connections
-        write = connection.transport.write
-        monkeypatch.setattr(connection.transport, "write", lambda data: (written.append(data), write(data)))
         await wire.send(post(session, call(1, "count", {"progressToken": "a"})))
         assert await wire.status() == 200
-        assert [(await wire.message())["params"]["progress"] for _ in range(10)] == list(range(1, 11))
-        assert [data.count(b"notifications/progress") for data in written] == [10]
+        events, chunks = b"", 0
+        while events.count(b"notifications/progress") < 10:
+            events, chunks = events + await wire.chunk(), chunks + 1
+        assert chunks <= 2
         gate.set()
         assert await wire.messages() == [text_result(1, "done")]
-        assert len(written) == 2 and written[1].endswith(b"\r\n0\r\n\r\n")
 
 
 @spoken
@@ -342,8 +372,9 @@ async def test_get_stream_begins_at_once_with_an_event_to_resume_from():
     async with mcp.serving() as url, Wire(url) as wire:
         await wire.send(head("GET", **session))
         assert await wire.status() == 200
-        assert await wire.event() == f"id: {wire.last_event_id}\nretry: 1000\ndata: "
+        lines = (await wire.event()).split("\n")
         assert wire.last_event_id
+        assert sorted(lines) == ["data: ", f"id: {wire.last_event_id}", "retry: 1000"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -390,8 +421,8 @@ async def check_silent(wire: Wire) -> None:
     ("half", "seconds"),
     [
         (b"POST /mcp HTTP/1.1\r\nHost: loc", 10),
-        (head("POST", host="localhost", content_length=9) + b'{"id', 30),
-        (head("POST", host="localhost", transfer_encoding="chunked") + b"4\r\nabc", 30),
+        (head("POST", **ACCEPT_BOTH, content_length=9) + b'{"id', 30),
+        (head("POST", **ACCEPT_BOTH, transfer_encoding="chunked") + b"4\r\nabc", 30),
     ],
 )
 @spoken
@@ -425,10 +456,30 @@ async def test_idle_connection_is_closed_without_a_word(used):
         if used:
             clock.turn(1000)
             await wire.send(NOT_FOUND)
-            assert (await wire.reply()).body == LOST
+            assert (await wire.reply()).message == LOST
         clock.turn(74.9)
         mcp.sweep()
         await check_silent(wire)
+        clock.turn(0.2)
+        mcp.sweep()
+        assert await wire.end() == b""
+
+
+@spoken
+async def test_empty_line_after_a_request_is_no_request_that_is_late():
+    """[http.empty-line-before] [limits.time] In the same packet or later: it is not answered 408, and costs nothing."""
+    clock = Clock()
+    mcp = MCPServer("test", clock=clock, limits=Limits(head_seconds=10, idle_seconds=75))
+    async with mcp.serving() as url, Wire(url) as wire:
+        for later in (b"\r\n", b"\r\n\r\n"):
+            await wire.send(NOT_FOUND + b"\r\n")
+            assert (await wire.reply()).message == LOST
+            await check_silent(wire)
+            await wire.send(later)
+            await check_silent(wire)
+            clock.turn(74.9)
+            mcp.sweep()
+            await check_silent(wire)
         clock.turn(0.2)
         mcp.sweep()
         assert await wire.end() == b""
@@ -460,15 +511,15 @@ async def test_call_may_take_longer_than_any_deadline_of_its_connection():
 @spoken
 async def test_client_that_does_not_read_holds_up_its_tool_then_is_dropped_and_can_fetch_the_result():
     """[stream.back-pressure] [limits.time] [disconnect.not-cancel] [resume.replay]"""
-    clock, gate, writing, written = Clock(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+    clock, gate, written = Clock(), asyncio.Event(), asyncio.Event()
     mcp = MCPServer("test", clock=clock, limits=Limits(send_seconds=30))
 
     @mcp.tool()
     async def flood(ctx: Context) -> str:
         await ctx.info("hello")
         await gate.wait()
-        writing.set()
-        await ctx.info("x" * 16_000_000)  # more than all socket buffers hold
+        for _ in range(16):
+            await ctx.info("x" * 1_000_000)  # together more than all socket buffers hold
         written.set()
         return "done"
 
@@ -479,7 +530,8 @@ async def test_client_that_does_not_read_holds_up_its_tool_then_is_dropped_and_c
             assert await slow.status() == 200
             assert (await slow.message()) == HELLO
             gate.set()
-            await writing.wait()
+            await stuck(mcp)
+            mcp.sweep()
             clock.turn(29.9)
             mcp.sweep()
             await asyncio.sleep(0.05)
@@ -495,6 +547,25 @@ async def test_client_that_does_not_read_holds_up_its_tool_then_is_dropped_and_c
 
 
 @spoken
+async def test_client_that_reads_gets_a_message_larger_than_what_may_be_kept():
+    """[stream.bounded] Only what nobody reads is forgotten."""
+    mcp, large = MCPServer("test", limits=Limits(session_bytes=1_000_000)), "x" * 8_000_000
+
+    @mcp.tool()
+    async def shout(ctx: Context) -> str:
+        await ctx.info("hello")
+        await ctx.info(large)
+        return "done"
+
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(post(session, call(1, "shout")))
+        assert await wire.status() == 200
+        said = HELLO | {"params": {"level": "info", "data": large}}
+        assert await wire.messages() == [HELLO, said, text_result(1, "done")]
+
+
+@spoken
 async def test_client_that_does_not_read_the_last_bytes_of_its_last_answer_is_dropped():
     """[limits.time] What the kernel does not take is too little for the event loop to say that it is much."""
     clock = Clock()
@@ -507,11 +578,10 @@ async def test_client_that_does_not_read_the_last_bytes_of_its_last_answer_is_dr
     async with mcp.serving() as url, Wire(url) as wire:
         await eventually(lambda: mcp.connections)
         (connection,) = mcp.connections
-        connection.transport.set_write_buffer_limits(32_000_000)  # instead of a page that leaves just a little
+        connection.writer.transport.set_write_buffer_limits(32_000_000)  # instead of a page that leaves just a little
         wire.writer.transport.pause_reading()
         await wire.send(head("GET", "/page", host="localhost", connection="close"))
-        await eventually(lambda: connection.transport.get_write_buffer_size())
-        assert not connection.congested
+        await eventually(lambda: congestion(mcp))
         for _ in range(4):
             clock.turn(31)
             mcp.sweep()
@@ -527,7 +597,8 @@ async def test_tool_does_not_wait_for_a_connection_that_its_client_has_replaced(
     async def flood(ctx: Context) -> str:
         await ctx.info("hello")
         await gate.wait()
-        await ctx.info("x" * 16_000_000)  # more than all socket buffers hold
+        for _ in range(16):
+            await ctx.info("x" * 1_000_000)  # together more than all socket buffers hold
         return "done"
 
     client = await Client(mcp).connect()
@@ -536,11 +607,11 @@ async def test_tool_does_not_wait_for_a_connection_that_its_client_has_replaced(
         assert await ghost.status() == 200
         assert (await ghost.message()) == HELLO
         gate.set()
-        await eventually(lambda: any(connection.congested for connection in mcp.connections))
+        await stuck(mcp)
         await again.send(head("GET", **client.headers, last_event_id=ghost.last_event_id))
         assert await again.status() == 200
         assert (await again.messages())[-1] == text_result(1, "done")
-        assert any(connection.congested for connection in mcp.connections)
+        assert congestion(mcp)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"bad\r\n\r\n", NOT_FOUND, post(ACCEPT_BOTH, {}), BAD_JSON])
@@ -549,7 +620,7 @@ async def test_connection_leaves_no_work_for_the_garbage_collector(sent):
     """What refers to itself in a circle stays until the next collection, which holds up everybody."""
 
     def things() -> set[int]:
-        return {id(thing) for thing in gc.get_objects() if type(thing) in (Connection, ByteReader, Request)}
+        return {id(thing) for thing in gc.get_objects() if type(thing) in (Connection, Incoming, Request)}
 
     gc.collect()
     gc.disable()
@@ -580,6 +651,8 @@ async def test_connection_above_the_cap_is_answered_503_until_another_one_closes
             assert (reply.status, reply.headers["retry-after"], reply.headers["connection"]) == (503, "1", "close")
             text = "too many connections: try again later"
             assert reply.message == {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": text}}
+            await first.send(NOT_FOUND)  # while the third one is still connected
+            assert (await first.reply()).status == 404
             assert await third.end() == b""
         await eventually(lambda: len(mcp.connections) == 1)
         async with Wire(url) as fourth:
@@ -605,13 +678,40 @@ async def test_connections_that_come_at_once_are_refused_only_beyond_the_cap():
             member.close()
 
 
+@spoken
+async def test_server_that_keeps_no_streams_still_serves_them():
+    """[limits.named] [limits.streams] 0 is a limit like any other."""
+    mcp = MCPServer("test", limits=Limits(streams=0))
+
+    @mcp.tool()
+    async def talk(ctx: Context) -> str:
+        await ctx.info("hello")
+        return "done"
+
+    session = (await Client(mcp).connect()).headers
+    async with mcp.serving() as url, Wire(url) as wire:
+        for id in (1, 2, 3):
+            await wire.send(post(session, call(id, "talk")))
+            assert await wire.status() == 200
+            assert await wire.messages() == [HELLO, text_result(id, "done")]
+        await wire.send(head("GET", **session))
+        assert await wire.status() == 200
+
+
+@pytest.mark.parametrize("limit", [{"sessions": -1}, {"head_seconds": -0.5}, {"streams": -1}, {"threads": 0}])
+def test_limit_under_which_nothing_could_work_is_refused_by_name(limit):
+    """[limits.named]"""
+    with pytest.raises(ValueError, match=f"the limit {next(iter(limit))} must"):
+        Limits(**limit)
+
+
 @pytest.mark.parametrize(
     ("bad", "status"),
     [
         (b"GET /mcp\r\n\r\n", 400),
         (b"GET /mcp HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
         (b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\n", 400),
-        (b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n", 400),
+        (head("POST", **ACCEPT_BOTH, transfer_encoding="chunked") + b"-5\r\n", 400),
         (b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40_000 + b"\r\n\r\n", 431),
     ],
@@ -629,14 +729,34 @@ async def test_request_that_cannot_be_read_is_refused_and_what_follows_it_is_not
 
 
 @spoken
-async def test_request_that_is_refused_by_the_gate_leaves_its_connection_in_use():
+async def test_request_that_is_refused_when_all_of_it_is_there_leaves_its_connection_in_use():
     """[http.keep-alive] [answers.json] The bytes were sound HTTP, so the next request is found where it should be."""
     mcp = MCPServer("test")
     session = (await Client(mcp).connect()).headers
+    lost = session | {"mcp-session-id": "unknown"}
+    evil = head("GET", **session | {"host": "evil.example"})
     async with mcp.serving() as url, Wire(url) as wire:
-        for fields, status in [({"host": "evil.example"}, 403), ({"mcp-session-id": "unknown"}, 404), ({}, 200)]:
-            await wire.send(post(session | fields, ping(1)))
+        for sent, status in [(evil, 403), (post(lost, ping(1)), 404), (BAD_JSON, 400), (post(session, ping(1)), 200)]:
+            await wire.send(sent)
             assert (await wire.reply()).status == status
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [({"host": "evil.example"}, 403), ({"origin": "https://evil.example"}, 403), ({"accept": "text/html"}, 406)],
+)
+@pytest.mark.parametrize("framing", [{"content_length": 100}, {"transfer_encoding": "chunked"}])
+@spoken
+async def test_request_that_is_refused_by_its_head_uploads_nothing(fields, status, framing):
+    """[http.expect-100] [http.close-said] Who may not enter is not asked for a body, and what comes of it is not read."""
+    mcp = MCPServer("test")
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("POST", **ACCEPT_BOTH | fields, **framing, expect="100-continue"))
+        reply = await wire.reply()  # at once, and no 100 before it
+        assert (reply.status, reply.headers["connection"]) == (status, "close")
+        assert reply.message["error"]["code"] == -32600
+        await wire.send(NOT_FOUND)
+        assert await wire.end() == b""
 
 
 @spoken
@@ -667,7 +787,7 @@ async def test_refusal_reaches_a_client_that_had_to_wait_with_what_it_sends():
     async with mcp.serving() as url, Wire(url) as wire:
         refused = head("POST", **ACCEPT_BOTH, content_length=large)
         sending = asyncio.create_task(wire.send(head("GET", "/slow", host="localhost") + refused + b" " * large))
-        await eventually(lambda: any(len(connection.reader.buffer) > 65536 for connection in mcp.connections))
+        await eventually(lambda: mcp.connections and not is_reading(mcp))
         gate.set()
         await sending
         assert [(await wire.reply()).status, (await wire.reply()).status] == [200, 413]
@@ -740,7 +860,7 @@ async def test_call_whose_client_vanished_just_as_it_began_is_cancelled(before, 
             asyncio.get_running_loop().call_soon(later, turns - 1)
         else:
             for connection in mcp.connections:
-                connection.transport.abort()
+                connection.writer.transport.abort()
 
     async def end(*args):
         later(turns)
@@ -793,6 +913,40 @@ async def test_clients_that_vanish_at_any_point_harm_nobody(caplog):
     assert (complaints, caplog.records) == ([], [])
 
 
+@pytest.mark.parametrize("where", ["body", "chunk", "call"])
+@spoken
+async def test_clients_that_reset_with_a_large_body_on_its_way_leave_nothing_counted(where):
+    """[limits.memory] Eighty of them have sent more than the server may hold, and still it refuses nobody."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def wait(text: str) -> str:
+        await gate.wait()
+        return "waited"
+
+    session, size = (await Client(mcp).connect()).headers, 3_500_000
+    framing = {"content_length": size + 1} if where == "body" else {"transfer_encoding": "chunked"}
+    sent = head("POST", **session, **framing) + (b"" if where == "body" else b"3567E1\r\n") + b" " * size
+    if where == "call":
+        sent = post(session, call(1, "wait", text="x" * size))
+    async with mcp.serving() as url:
+        before = mcp.account.used
+        for _ in range(80):
+            gate.clear()
+            async with Wire(url) as wire:
+                await wire.send(sent)
+                await eventually(lambda: mcp.account.used >= before + size and (where != "call" or mcp.calls))
+                wire.reset()
+            await eventually(lambda: not mcp.connections)
+            gate.set()
+            await eventually(lambda: not mcp.calls)
+            assert mcp.account.used == before
+        async with Wire(url) as wire:
+            await wire.send(post(session, call(2, "wait", text="x" * size)))
+            assert (await wire.reply()).message == text_result(2, "waited")
+        assert mcp.account.used == before
+
+
 # --- Handlers in threads ------------------------------------------------------------------------------
 
 
@@ -834,8 +988,8 @@ def test_plain_def_tools_above_the_thread_limit_wait_for_their_turn():
         return "done"
 
     async def conversation():
-        client = await Client(mcp).connect()
-        calls = [asyncio.create_task(client.call("block")) for _ in range(6)]
+        clients = [await Client(mcp).connect() for _ in range(3)]
+        calls = [asyncio.create_task(client.call("block")) for client in clients * 2]
         await eventually(lambda: len(mcp.calls) == 6 and running == 2)
         gate.set()
         assert [answer.result["content"][0]["text"] for answer in await asyncio.gather(*calls)] == ["done"] * 6
@@ -846,10 +1000,10 @@ def test_plain_def_tools_above_the_thread_limit_wait_for_their_turn():
         assert most == 2
 
 
-@pytest.mark.parametrize("error", [ValueError("no luck"), StopIteration("no luck"), SystemExit("no luck")])
+@pytest.mark.parametrize("error", [ValueError("no luck"), StopIteration("no luck")])
 @spoken
 async def test_whatever_a_plain_def_tool_raises_comes_back_as_its_result(error):
-    """[handler.threads] [tool.execution-error] Also what a future refuses to carry, and what `sys.exit` raises."""
+    """[handler.threads] [tool.execution-error] Also what a future refuses to carry."""
     mcp = MCPServer("test")
 
     @mcp.tool()
@@ -873,18 +1027,25 @@ async def test_tool_added_in_another_thread_is_announced_to_those_who_listen():
     assert [tool["name"] for tool in (await client.request("tools/list")).result["tools"]] == ["late"]
 
 
-@spoken
-async def test_bug_in_the_server_is_answered_500_and_only_the_log_gets_the_story(monkeypatch, caplog):
-    """[answers.nothing-internal]"""
+@pytest.mark.parametrize("in_thread", [True, False])
+def test_tool_may_be_added_when_the_event_loop_has_closed_and_is_listed_in_the_next_one(in_thread):
+    """[list.announces-itself] A host program may stop the server, change it from any thread, and start it again."""
+    mcp = MCPServer("test")
 
-    async def broken(server, request):
-        raise LookupError("/home/me/secret")
+    async def conversation() -> list[str]:
+        client = await Client(mcp).connect()
+        await client.get()
+        return [tool["name"] for tool in (await client.request("tools/list")).result["tools"]]
 
-    monkeypatch.setitem(streamhttp_mcp.VERBS, "POST", broken)
-    answer = await Client(MCPServer("test")).request("ping")
-    error = {"code": -32603, "message": "Internal error"}
-    assert (answer.status, answer.message) == (500, {"jsonrpc": "2.0", "id": None, "error": error})
-    assert "LookupError: /home/me/secret" in caplog.text
+    assert run(conversation()) == []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        add = functools.partial(mcp.add_tool, lambda: "hi", "late")
+        pool.submit(add).result(5) if in_thread else add()
+    assert run(conversation()) == ["late"]
+
+
+async def broken(server, request):
+    raise LookupError("/home/me/secret")
 
 
 async def careless(server, request):
@@ -895,16 +1056,22 @@ async def forgetful(server, request):
     pass
 
 
-@pytest.mark.parametrize("function", [careless, forgetful])
+@pytest.mark.parametrize(
+    ("function", "story"),
+    [(broken, "LookupError: /home/me/secret"), (careless, "CancelledError"), (forgetful, "must return a Reply")],
+)
 @spoken
-async def test_route_that_fails_to_reply_is_answered_500(function, caplog):
+async def test_route_that_fails_to_reply_is_answered_500_and_only_the_log_gets_the_story(function, story, caplog):
     """[answers.nothing-internal] [http.pipelining] Nor is the next answer taken for its own."""
     mcp = MCPServer("test")
     mcp.route("GET", "/odd", function)
     async with mcp.serving() as url, Wire(url) as wire:
         await wire.send(head("GET", "/odd", host="localhost") + NOT_FOUND)
-        assert [(await wire.reply()).status, (await wire.reply()).status] == [500, 404]
-    assert "GET /odd failed" in caplog.text
+        reply = await wire.reply()
+        error = {"code": -32603, "message": "Internal error"}
+        assert (reply.status, reply.message) == (500, {"jsonrpc": "2.0", "id": None, "error": error})
+        assert (await wire.reply()).status == 404
+    assert "GET /odd failed" in caplog.text and story in caplog.text
 
 
 @spoken
@@ -919,19 +1086,29 @@ async def test_token_whose_judge_was_cancelled_by_somebody_else_is_answered_500(
         assert (await wire.reply()).status == 500
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, (("X-Letter", "\N{GREEK CAPITAL LETTER OMEGA}"),)),
+        Reply(200, (("X-Name", "a\r\nSet-Cookie: b=c"),)),
+        Reply(200, (("X-Name", "a\r\n\r\nHTTP/1.1 200 OK"),)),
+        Reply(204, body=b"hello"),
+        Reply(304, body=b"hello"),
+    ],
+)
 @spoken
-async def test_reply_that_cannot_be_written_ends_the_connection(caplog):
-    """[http.pipelining] Its peer would take the next answer for it."""
+async def test_reply_that_cannot_be_written_ends_the_connection(reply, caplog):
+    """[http.pipelining] [http.reply-fields] [http.204-no-body] Its peer would take something else for the next answer."""
 
-    async def greek(server, request):
-        return Reply(200, (("X-Letter", "\N{GREEK CAPITAL LETTER OMEGA}"),))
+    async def page(server, request):
+        return reply
 
     mcp = MCPServer("test")
-    mcp.route("GET", "/greek", greek)
+    mcp.route("GET", "/page", page)
     async with mcp.serving() as url, Wire(url) as wire:
-        await wire.send(head("GET", "/greek", host="localhost") + NOT_FOUND)
+        await wire.send(head("GET", "/page", host="localhost") + NOT_FOUND)
         assert await wire.end() == b""
-    assert "GET /greek: no reply" in caplog.text
+    assert "GET /page: no reply" in caplog.text
 
 
 @spoken
@@ -987,17 +1164,38 @@ async def test_url_that_start_returns_is_one_that_answers(host):
     assert status == 204
 
 
-def test_port_in_use_is_an_os_error():
-    """At once, from `run` as from `start`, and nothing is left behind."""
+def test_port_in_use_is_an_os_error_and_for_a_program_one_line_and_exit_code_1():
+    """At once, and nothing is left behind."""
     threads = threading.active_count()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(OSError) as of_run:
-            MCPServer("test").run(port=port)
         with pytest.raises(OSError) as of_start:
             asyncio.run(MCPServer("test").start(port=port))
-    assert of_run.value.errno == of_start.value.errno == errno.EADDRINUSE
+        program = f"from streamhttp_mcp import MCPServer\nMCPServer('demo').run(port={port})"
+        process = start_process("-c", program)
+        output, errors = process.communicate(timeout=10)
+    assert of_start.value.errno == errno.EADDRINUSE
     assert threading.active_count() == threads
+    assert (process.returncode, output, errors.count("\n")) == (1, "", 1)
+    assert errors.startswith(f"demo cannot listen on 127.0.0.1:{port}: ") and "in use" in errors
+
+
+def test_error_of_the_lifespan_is_shown_as_what_it_is():
+    """[bind.localhost] An OSError, too: it has nothing to do with the address."""
+    program = """
+import contextlib
+from streamhttp_mcp import MCPServer
+@contextlib.asynccontextmanager
+async def lifespan(server):
+    open("/nowhere/notes.db")
+    yield
+MCPServer("demo", lifespan=lifespan).run(port=0)
+"""
+    process = start_process("-c", program)
+    output, errors = process.communicate(timeout=10)
+    assert (process.returncode, output) == (1, "")
+    assert errors.endswith("FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/notes.db'\n")
+    assert "cannot listen" not in errors
 
 
 @spoken
@@ -1159,8 +1357,8 @@ import streamhttp_mcp
 streamhttp_mcp.MCPServer("test").add_tool(print, "a", input_schema={"type": "object"})
 assert str(state()) == before, (before, state())
 log = logging.getLogger("streamhttp_mcp")
-assert log.level == logging.NOTSET and [type(h) for h in log.handlers] == [logging.NullHandler]
-log.error("not printed, as nobody asked for logs")
+assert (log.level, log.handlers, log.propagate) == (logging.NOTSET, [], True)
+log.info("not printed, as nobody asked for more than warnings")
 assert asyncio.events._get_running_loop() is None
 """
     process = start_process("-W", "error", "-c", script)

@@ -1,4 +1,4 @@
-"""Section 9: what a client sees of its session: how it opens, whose it is, what it holds, and when it ends."""
+"""Section 6: what a client sees of its session: how it opens, whose it is, what it holds, and when it ends."""
 
 import asyncio
 import re
@@ -7,7 +7,7 @@ import pytest
 from inmemory import Answer, Client, Clock, spoken, until
 from wire import call, ping, pong
 
-from streamhttp_mcp import Context, Limits, MCPServer, Request
+from streamhttp_mcp import Context, Limits, MCPServer
 
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "inmemory", "version": "1"}}
 
@@ -18,11 +18,6 @@ def check_refusal(answer: Answer, status: int, words: str) -> None:
     assert (answer.status, answer.message) == (status, {"jsonrpc": "2.0", "error": {"code": -32600, "message": text}})
     assert words in text
     assert "mcp-session-id" not in answer.headers
-
-
-def drop(answer: Answer) -> None:
-    """The connection of an event stream is lost."""
-    answer.reply.stream.detach(answer.page)
 
 
 # The four ways to use a session. Each takes the client, an event id and header fields of its own.
@@ -113,9 +108,9 @@ async def test_request_for_a_session_that_is_not_there_is_404(use, fate):
     client = await Client(mcp).connect()
     opened = await client.get()
     event_id = opened.page.events[0]["id"]
-    drop(opened)
+    opened.page.leave()
     assert (await client.get(event_id)).status == 200
-    drop(await client.get())
+    (await client.get()).page.leave()
 
     if fate == "unknown":
         client.headers["mcp-session-id"] = "garbage"
@@ -133,21 +128,15 @@ async def test_session_of_another_principal_does_not_exist(use):
     """[session.principal] Knowing a session id proves nothing: who did not open the session gets the same 404."""
     mcp = MCPServer("test")
 
-    class User(Client):
-        """A client whose requests the gate has found to come from somebody."""
+    def user(principal: str | None) -> Client:
+        """A client that the gate has recognized."""
+        client = Client(mcp)
+        client.principal = principal
+        return client
 
-        def __init__(self, principal: str | None) -> None:
-            super().__init__(mcp)
-            self.principal = principal
-
-        async def http(self, method, body=b"", target="/mcp", **fields):
-            merged = self.headers | {name.replace("_", "-"): value for name, value in fields.items()}
-            known = {name: value for name, value in merged.items() if value is not None}
-            return Answer(await mcp.handle(Request(method, target, known, body, principal=self.principal)))
-
-    alice = await User("alice").connect()
+    alice = await user("alice").connect()
     event_id = (await alice.get()).page.events[0]["id"]
-    for thief in (User("mallory"), User(None)):
+    for thief in (user("mallory"), user(None)):
         thief.headers = dict(alice.headers)
         check_refusal(await use(thief, event_id), 404, "no such session")
     assert (await use(alice, event_id)).status == 200
@@ -215,7 +204,7 @@ async def test_session_with_a_stream_attached_does_not_expire_and_then_lives_300
         clock.turn(1000)
         mcp.sweep()
     clock.turn(200)
-    drop(stream)
+    stream.page.leave()
     clock.turn(299)
     mcp.sweep()
     assert list(mcp.sessions.by_id) == [client.headers["mcp-session-id"]]
@@ -251,7 +240,7 @@ async def test_session_timeout_of_0_keeps_a_session_just_as_long_as_it_is_in_use
     listening = await client.get()
     mcp.sweep()
     assert list(mcp.sessions.by_id) == [client.headers["mcp-session-id"]]
-    drop(listening)
+    listening.page.leave()
     mcp.sweep()
     assert not mcp.sessions.by_id
 
@@ -260,23 +249,43 @@ async def test_session_timeout_of_0_keeps_a_session_just_as_long_as_it_is_in_use
 
 
 @spoken
-async def test_initialize_beyond_the_cap_is_503_with_retry_after_until_a_session_ends():
-    """[limits.sessions] Somebody who only opens sessions cannot fill the memory."""
-    mcp = MCPServer("test", limits=Limits(sessions=2))
-    first, second = await Client(mcp).connect(), await Client(mcp).connect()
-    third = Client(mcp)
+async def test_initialize_beyond_the_cap_ends_the_session_that_was_unused_for_longest():
+    """[limits.sessions] [session.unknown-404] Somebody who only opens sessions neither fills the memory nor locks others out."""
+    mcp = MCPServer("test", limits=Limits(sessions=3))
+    first, second, third = [await Client(mcp).connect() for _ in range(3)]
+    await first.request("ping")
+    fourth = await Client(mcp).connect()
+    clients = first, second, third, fourth
+    assert [(await client.request("ping")).status for client in clients] == [200, 404, 200, 200]
+    assert len(mcp.sessions.by_id) == 3
+
+
+@spoken
+async def test_initialize_is_503_with_retry_after_only_while_all_sessions_are_in_use():
+    """[limits.sessions] A call in flight and a stream that is read are use."""
+    mcp, go = MCPServer("test", limits=Limits(sessions=2)), asyncio.Event()
+
+    @mcp.tool()
+    async def wait() -> str:
+        await go.wait()
+        return "done"
+
+    calls, listens, late = await Client(mcp).connect(), await Client(mcp).connect(), Client(mcp)
+    call = asyncio.create_task(calls.call("wait"))
+    await listens.get()
     for _ in range(100):
-        refused = await third.request("initialize", INITIALIZE)
-        assert (refused.status, refused.headers["retry-after"]) == (503, "300")
+        refused = await late.request("initialize", INITIALIZE)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert refused.message == {
             "jsonrpc": "2.0",
             "id": None,
-            "error": {"code": -32600, "message": "too many sessions: try again later"},
+            "error": {"code": -32600, "message": "all sessions are in use: try again later"},
         }
         assert "mcp-session-id" not in refused.headers
-    assert set(mcp.sessions.by_id) == {first.headers["mcp-session-id"], second.headers["mcp-session-id"]}
-    await first.delete()
-    assert (await third.request("initialize", INITIALIZE)).status == 200
+    go.set()
+    assert (await call).result["content"][0]["text"] == "done"
+    assert (await late.request("initialize", INITIALIZE)).status == 200
+    assert (await calls.request("ping")).status == 404 and (await listens.request("ping")).status == 200
 
 
 @spoken
@@ -284,6 +293,7 @@ async def test_refused_requests_leave_nothing_behind_and_name_no_session():
     """[session.id-header] Half of the sessions that one production server held came from refused requests."""
     mcp = MCPServer("test")
     client = await Client(mcp).connect()
+    held = mcp.sessions.used
     refused = [
         await client.request("initialize", INITIALIZE, host="evil.example"),
         await client.request("initialize", INITIALIZE, origin="http://evil.example"),
@@ -304,15 +314,16 @@ async def test_refused_requests_leave_nothing_behind_and_name_no_session():
     assert not [answer for answer in refused if "mcp-session-id" in answer.headers]
     assert list(mcp.sessions.by_id.values()) == [client.session]
     assert (client.session.calls, client.session.streams, client.session.questions) == (set(), {}, {})
+    assert mcp.sessions.used == held
 
 
 @spoken
-async def test_call_beyond_64_in_flight_is_429_with_retry_after():
+async def test_call_beyond_the_limit_of_its_session_is_429_with_retry_after():
     """[limits.calls] [tool.rate-limit] [completion.rate-limit]
 
-    The other 64 are answered, and one that is cancelled makes room.
+    The others are answered, and one that is cancelled makes room. Another session has a limit of its own.
     """
-    mcp, go = MCPServer("test"), asyncio.Event()
+    mcp, go = MCPServer("test", limits=Limits(calls=64)), asyncio.Event()
 
     @mcp.tool()
     async def wait(n: int) -> str:
@@ -351,6 +362,36 @@ async def test_calls_that_arrive_in_the_same_moment_are_counted_too():
     go.set()
     for answer in answers[:2]:
         assert (await answer.complete()).message["id"] == answers.index(answer) + 2
+
+
+@spoken
+async def test_client_that_has_read_its_answers_may_call_again():
+    """[limits.backlog] Who leaves too many unread gets 429, and nothing of them is lost."""
+    mcp, go = MCPServer("test", limits=Limits(session_bytes=20_000, streams=100)), asyncio.Event()
+
+    @mcp.tool()
+    async def chat(ctx: Context) -> str:
+        await ctx.info("hello")
+        await go.wait()
+        return "x" * 1000
+
+    client, event_ids = await Client(mcp).connect(), []
+    while (answer := await client.request("tools/call", {"name": "chat"})).status == 200:
+        event_ids.append(answer.page.events[0]["id"])
+        answer.page.leave()
+        go.set()
+        await until(lambda: not mcp.calls)
+        go.clear()
+        assert len(event_ids) < 30
+    check_refusal(answer, 429, "wait to be read")
+    assert answer.headers["retry-after"] == "1"
+    for event_id in event_ids:
+        page = (await client.get(event_id)).page
+        assert (await page.wait_end())[-1]["result"]["content"][0]["text"] == "x" * 1000
+    go.set()
+    for _ in range(30):
+        assert len((await client.call("chat")).page.messages) == 2
+    assert client.session.used <= 20_000
 
 
 @spoken
@@ -418,7 +459,7 @@ async def test_batch_that_delete_interrupts_is_not_kept_for_a_client_that_cannot
     await until(lambda: len(mcp.calls) == 1 and next(iter(mcp.calls)).request_id == 2)
     await client.delete()
     assert await (await answer).page.wait_end() == [pong(1)]
-    assert (mcp.sessions.delivered, mcp.sessions.delivered_bytes) == ({}, 0)
+    assert mcp.sessions.used == 0
 
 
 @spoken

@@ -1,12 +1,21 @@
-"""SPEC.md, the code and the tests say the same: each clause that is met is cited where it is obeyed and where it is shown."""
+"""SPEC.md, the code and the tests say the same: each clause that is met is cited where it is obeyed and where it is shown.
+
+What the file says of its own sections is looked at here, too.
+"""
 
 import ast
+import bisect
+import dis
+import functools
 import io
 import re
 import tokenize
 from collections import Counter
 from pathlib import Path
+from types import CodeType
 from typing import NamedTuple
+
+import streamhttp_mcp
 
 ROOT = Path(__file__).parents[1]
 SPEC = (ROOT / "SPEC.md").read_text(encoding="utf-8")
@@ -85,14 +94,64 @@ def places(source: str) -> dict[str, range]:
     return found
 
 
+@functools.cache
 def cited_in_tests() -> set[str]:
     return {id for path in (ROOT / "tests").glob("*.py") for _, id in citations(path.read_text(encoding="utf-8"))}
 
 
-def test_line_one_names_the_revisions():
-    from streamhttp_mcp import REVISIONS, TWO_CHANNEL_REVISION
+def names_used() -> dict[str, dict[str, str]]:
+    """The names of the module that each section uses, and whose they are: {'2': {'HTTPError': 'Settings'}}.
 
-    assert re.findall(REVISION, SPEC.splitlines()[0]) == [TWO_CHANNEL_REVISION, *REVISIONS]
+    The compiled code tells them from local names of the same spelling; hints are not in it.
+    """
+    banners = list(re.finditer(r"^# ---- (\w+) .*-$", CODE, re.MULTILINE))
+    starts = [CODE[: banner.start()].count("\n") + 1 for banner in banners]
+
+    def section(line: int) -> str:
+        place = bisect.bisect(starts, line)
+        return banners[place - 1][1] if place else ""
+
+    home = {name: section(lines.start) for name, lines in places(CODE).items()}
+    used: dict[str, dict[str, str]] = {banner[1]: {} for banner in banners} | {"": {}}
+
+    def walk(code: CodeType) -> None:
+        for instruction in dis.get_instructions(code):
+            name = instruction.argval
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME") and name in home:
+                used[section(instruction.positions.lineno)][name] = home[name]
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                walk(constant)
+
+    walk(compile(CODE, "streamhttp_mcp.py", "exec"))
+    return used
+
+
+def test_http_knows_no_mcp_and_json_rpc_knows_no_http():
+    """They lean on nothing but themselves and the settings, where each has a kind of refusal of its own."""
+    used = names_used()
+    for section in ("1", "2", "4"):
+        assert {name for name, home in used[section].items() if home not in (section, "Settings")} == set()
+    assert "HTTPError" in used["1"] and "HTTPError" not in used["4"]
+    assert "RPCError" in used["4"] and "RPCError" not in used["1"] | used["2"]
+    assert {"1", "4"} < set(used["5"].values())  # here they meet
+
+
+def test_demo_uses_the_public_api_only():
+    foreign = {name for name, home in names_used()["17"].items() if home != "17"}
+    assert foreign - {*streamhttp_mcp.__all__, "__version__"} == set()
+
+
+def test_what_a_vendored_copy_may_delete_is_used_in_few_places():
+    """Section 17 by nobody; two channels and tokens by the routes and the server, where the settings are."""
+    used = names_used()
+    users = {which: {by for by, names in used.items() if which in names.values()} - {which} for which in ("17", "11", "15")}
+    assert users == {"17": set(), "11": {"5", "16"}, "15": {"5", "16"}}
+
+
+def test_line_one_names_the_revisions():
+    revisions = [streamhttp_mcp.TWO_CHANNEL_REVISION, *streamhttp_mcp.REVISIONS]
+    assert re.findall(REVISION, SPEC.splitlines()[0]) == revisions
 
 
 def test_every_id_is_a_name_and_names_one_clause():

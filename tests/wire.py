@@ -27,6 +27,25 @@ async def eventually(condition, seconds: float = 5) -> None:
             await asyncio.sleep(0.001)
 
 
+def congestion(mcp) -> int:
+    """How many bytes the server has written that no kernel takes. Looks inside, since a client cannot see it."""
+    return sum(connection.writer.transport.get_write_buffer_size() for connection in mcp.connections)
+
+
+async def stuck(mcp) -> None:
+    """Wait until a client that does not read holds up the server: for 50 ms nothing is written or taken."""
+    before, times = 0, 0
+
+    def same() -> bool:
+        nonlocal before, times
+        now = congestion(mcp)
+        times = times + 1 if now == before > 0 else 0
+        before = now
+        return times >= 50
+
+    await eventually(same, 20)
+
+
 def head(method: str, target: str = "/mcp", version: str = "1.1", **fields: object) -> bytes:
     """Write a request head: head("GET", host="localhost") -> b"GET /mcp HTTP/1.1\\r\\nhost: localhost\\r\\n\\r\\n"."""
     lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items() if value is not None]

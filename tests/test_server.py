@@ -1,5 +1,6 @@
 """Sections 3 and 16: what a client sees of the connection it talks through, and of the server's life."""
 
+import ast
 import asyncio
 import concurrent.futures
 import errno
@@ -9,6 +10,7 @@ import http.client
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -1446,3 +1448,94 @@ def build_options() -> list[str]:
     except ImportError:
         return []
     return ["--no-build-isolation"] if int(__version__.partition(".")[0]) >= 77 else []
+
+
+# ---- Settings that could never work
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"allowed_hosts": "mcp.example.com"}, "must be a list: ['mcp.example.com']"),
+    ({"allowed_hosts": ["https://mcp.example.com"]}, "expected a name like 'mcp.example.com'"),
+    ({"allowed_hosts": ["mcp.example.com:*"]}, "expected a name like 'mcp.example.com'"),
+    ({"allowed_hosts": ["*.example.com"]}, "expected a name like 'mcp.example.com'"),
+    ({"allowed_origins": "https://app.example.com"}, "must be a list: ['https://app.example.com']"),
+    ({"allowed_origins": ["app.example.com"]}, "expected an origin like 'https://app.example.com'"),
+    ({"allowed_origins": ["https://app.example.com/page"]}, "expected an origin"),
+    ({"auth": True}, "auth must be a token, an async function or an Auth, not True"),
+    ({"auth": "two words"}, "a token is one or more visible ASCII characters"),
+    ({"limits": {}}, "limits must be a Limits(...), not {}"),
+    ({"secret": ""}, "secret must be text or bytes, and not empty"),
+    ({"cache_lists": (60_000, "all")}, "expected milliseconds, and 'public' or 'private'"),
+])  # fmt: skip
+def test_setting_that_matches_nothing_is_refused_when_the_server_is_made(settings, words):
+    """[host.validate] [origin.validate] Otherwise it would be found out by the first client that is turned away."""
+    with pytest.raises((TypeError, ValueError), match=re.escape(words)):
+        MCPServer("test", **settings)
+
+
+@spoken
+async def test_star_alone_means_any_host_and_any_origin():
+    """[host.validate] [origin.validate] For a server behind a proxy that checks."""
+    mcp = MCPServer("test", allowed_hosts=["*"], allowed_origins=["*"])
+    client = Client(mcp)
+    client.headers |= {"host": "anything.example", "origin": "https://any.example"}
+    assert (await client.http("GET", target="/health")).status == 200
+
+
+@pytest.mark.parametrize("host", ["", ["127.0.0.1", "::1"], None])
+@spoken
+async def test_server_listens_on_one_address_that_is_named(host):
+    """[bind.localhost] An empty host would mean all of them."""
+    with pytest.raises(ValueError, match="host must be one address"):
+        await MCPServer("test").start(host, 0)
+
+
+@spoken
+async def test_server_that_listens_is_not_started_again():
+    """[bind.localhost] Its second listener could never be closed."""
+    mcp = MCPServer("test")
+    async with mcp.serving():
+        with pytest.raises(RuntimeError, match="listening already"):
+            await mcp.start(port=0)
+
+
+@spoken
+async def test_run_inside_an_event_loop_names_what_to_use_there():
+    """[bind.localhost]"""
+    with pytest.raises(RuntimeError, match=r"async with mcp.serving\(\)"):
+        MCPServer("test").run(port=0)
+
+
+def test_option_that_run_does_not_know_is_named_as_one_of_run():
+    """[bind.localhost]"""
+    with pytest.raises(TypeError, match=r"run\(\) got an unexpected keyword argument 'prot'"):
+        MCPServer("test").run(prot=8000)
+
+
+@spoken
+async def test_what_a_handler_prints_of_its_call_is_a_line_without_secrets():
+    """[log.no-credentials] The Context, its session, its stream and its request."""
+    mcp, printed = MCPServer("test", auth="hush-hush-token"), []
+
+    @mcp.tool()
+    async def look(ctx: Context) -> str:
+        printed.extend([repr(ctx), repr(ctx.session), repr(ctx.stream), repr(ctx.request)])
+        return "done"
+
+    client = Client(mcp)
+    client.headers["authorization"] = "Bearer hush-hush-token"
+    await client.connect()
+    await client.call("look")
+    assert len(printed) == 4
+    for line in printed:
+        assert "\n" not in line and "hush" not in line and client.headers["mcp-session-id"] not in line
+
+
+def test_older_python_gets_one_line_that_says_which_one_is_needed():
+    """[import.silent] Not a traceback about some name that an import lacks, or about syntax."""
+    ast.parse(MODULE.read_text(encoding="utf-8"), feature_version=(3, 10))
+    pretend = f"import sys; sys.version_info = (3, 10, 13); exec(open({str(MODULE)!r}, encoding='utf-8').read())"
+    done = subprocess.run([sys.executable, "-c", pretend], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith("streamhttp_mcp needs Python 3.11 or newer")

@@ -1430,7 +1430,7 @@ def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 # protocol, begins here.)
 
 MAX_NESTING = 100  # arrays and objects inside one another; the default of Ruby's JSON
-MAX_VALUES = 250_000  # in one message; reading more would hold up others for half a second
+MAX_VALUES = 150_000  # in one message; reading more would hold up others for half a second
 MAX_DIGITS = 20  # of an integer; JavaScript loses digits after 16, and 2**64 has 20
 NOT_IDS = {type(None): "null", bool: "a boolean", float: "a fraction", list: "an array",
            dict: "an object"}  # fmt: skip

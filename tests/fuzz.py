@@ -514,7 +514,8 @@ def read_answer_body(
     """The body, what follows it, and whether it is complete."""
     length, coding = fields.get("content-length"), fields.get("transfer-encoding")
     # A head that could not be read is refused with a body, whatever its first word was: the connection ends behind it.
-    if status == 204 or (sender and sender.method == b"HEAD" and not (sender.odd and status == 400)):
+    # One that could, but for its length, is known to be a HEAD, and has none.
+    if status == 204 or (sender and sender.method == b"HEAD" and not (sender.odd and status == 400 and rest)):
         if status == 204 and (length or coding):
             raise Fault("204 with a length")
         return b"", rest, True

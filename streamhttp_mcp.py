@@ -376,9 +376,8 @@ log.addFilter(CleanLog())
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
-FIELD_LINE = re.compile(rf"{TOKEN}:[^\x00-\x08\x0a-\x1f\x7f]*")
-FIELD_BYTES = bytes([9, *range(32, 127), *range(128, 256)])  # tab, and all but controls
-TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+FIELD_LINE = re.compile(rf"{TOKEN}:[^\x00-\x08\x0a-\x1f\x7f]*+")
+FIELD_LINES = re.compile(rf"(?:{FIELD_LINE.pattern}\r\n)*+")
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp'
 VISIBLE = re.compile(r"[!-~]+")  # ASCII without blanks
@@ -481,10 +480,11 @@ class Incoming:
             raise ConnectionEnded
         self.buffer += data
 
-    def skip_empty_lines(self) -> None:
-        """[http.empty-line-before] Some clients send one after a body."""
+    def skip_empty_lines(self) -> bool:
+        """[http.empty-line-before] Some clients send one after a body. Returns whether more came."""
         while self.buffer.startswith(b"\r\n"):
             del self.buffer[:2]
+        return bool(self.buffer)
 
     def take(self, size: int) -> bytes:
         data = bytes(self.buffer[:size])
@@ -517,13 +517,13 @@ async def read_head(incoming: Incoming, limits: Limits) -> Request:
     while True:
         incoming.skip_empty_lines()
         end = buffer.find(b"\r\n\r\n")
-        check_unfinished_head(buffer, end, limits)
+        check_head(buffer, end, limits)
         if end >= 0:
-            return parse_head(incoming.take(end + 4)[:-4], limits)
+            return parse_head(incoming.take(end + 4)[:-2], limits)
         await incoming.more()
 
 
-def check_unfinished_head(buffer: bytearray, end: int, limits: Limits) -> None:
+def check_head(buffer: bytearray, end: int, limits: Limits) -> None:
     """Refuse what cannot become a head that we take; `end` is where its blank line is, or -1."""
     size = len(buffer) if end < 0 else end
     if buffer.startswith(b"\x16\x03"):  # the first two bytes of a TLS handshake
@@ -531,7 +531,7 @@ def check_unfinished_head(buffer: bytearray, end: int, limits: Limits) -> None:
     # [http.bare-lf] A proxy that takes a bare LF for the end of a line sees another request.
     if buffer.count(b"\n", 0, size) != buffer.count(b"\r\n", 0, size):
         raise HTTPError(400, "a line ends with LF alone: end each line with CRLF (with nc, use -C)")
-    # The last bytes may be the start of a line's end. So an unfinished head may be a bit longer.
+    # The last three bytes may be the start of the blank line.
     slack = 3 if end < 0 else 0
     longest = limits.request_line_bytes
     if size > longest + slack and buffer.find(b"\r\n", 0, longest + 2) < 0:
@@ -541,11 +541,11 @@ def check_unfinished_head(buffer: bytearray, end: int, limits: Limits) -> None:
 
 
 def parse_head(head: bytes, limits: Limits) -> Request:
-    """Parse a head without its blank line: b'GET / HTTP/1.1\\r\\nHost: a'. HTTPError."""
-    start, _, lines = head.partition(b"\r\n")
-    match = REQUEST_LINE.fullmatch(start.decode("latin-1"))
+    """Parse a head, without its last CRLF: b'GET / HTTP/1.1\\r\\nHost: a\\r\\n'. HTTPError."""
+    start, _, lines = head.decode("latin-1").partition("\r\n")
+    match = REQUEST_LINE.fullmatch(start)
     if match is None:  # [http.request-line]
-        raise HTTPError(400, f"expected 'METHOD /path HTTP/1.1', got {start[:100]!r}")
+        raise HTTPError(400, f"expected 'METHOD /path HTTP/1.1', got {start[:100]!a}")
     method, target, major, minor = match.groups()
     if major != "1":  # [http.version-505]
         raise HTTPError(505, f"HTTP/{major} is not spoken here: use HTTP/1.1")
@@ -563,34 +563,27 @@ def parse_head(head: bytes, limits: Limits) -> Request:
     return Request(method, target, headers, minor_version=int(minor))
 
 
-def parse_fields(head: bytes, limits: Limits) -> dict[str, str]:
-    """Split header lines into names and values: b'Accept: a' -> {'accept': 'a'}. HTTPError."""
-    lines = head.decode("latin-1").split("\r\n") if head else []
+def parse_fields(text: str, limits: Limits) -> dict[str, str]:
+    """Split header lines: 'Accept: a\\r\\nHost: b\\r\\n' -> {'accept': 'a', 'host': 'b'}. HTTPError."""
+    lines = text.split("\r\n")
+    lines.pop()  # what follows the last CRLF: nothing
     if len(lines) > limits.header_fields:
         raise HTTPError(431, f"more than {limits.header_fields} header fields")
+    # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read odd lines in
+    # different ways. So one odd character refuses all.
+    if not FIELD_LINES.fullmatch(text):
+        bad = [line for line in lines if not FIELD_LINE.fullmatch(line)]
+        expected = "malformed header field: expected 'Name: value'"
+        raise HTTPError(400, f"{expected}, got {bad[0][:100]!a}")
     fields: dict[str, str] = {}
     for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name:
-            raise malformed_field(lines)
+        name, _, value = line.partition(":")
         name = name.lower()
         value = value.strip(" \t")
         if name in fields or ("," in value and name in SINGLE_FIELDS):
             value = join_values(name, fields.get(name), value)
         fields[name] = value
-    # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read odd lines in
-    # different ways. One look at all characters, and one at all names, is enough to find them.
-    names = "".join(fields).encode("latin-1")
-    odd = head.replace(b"\r\n", b"").translate(None, FIELD_BYTES)
-    if odd or names.translate(None, TOKEN_BYTES):
-        raise malformed_field(lines)
     return fields
-
-
-def malformed_field(lines: list[str]) -> HTTPError:
-    bad = [line for line in lines if not FIELD_LINE.fullmatch(line)]
-    expected = "malformed header field: expected 'Name: value'"
-    return HTTPError(400, f"{expected}, got {bad[0][:100]!a}")
 
 
 def join_values(name: str, before: str | None, value: str) -> str:
@@ -666,25 +659,25 @@ async def read_trailers(incoming: Incoming, limits: Limits) -> None:
         line = await incoming.line(limits.request_line_bytes, too_long)
         if not line:
             return
-        parse_fields(line, limits)
+        parse_fields(line.decode("latin-1") + "\r\n", limits)
     raise HTTPError(431, f"more than {limits.header_fields} trailer fields")
 
 
-def format_head(status: int, headers: Iterable[tuple[str, str]], framing: str) -> bytes:
+def format_head(status: int, headers: Collection[tuple[str, str]], framing: str) -> bytes:
     """Write a status line and header fields up to the blank line. ValueError for a bad field.
 
     `framing` are those fields that frame the body: 'Content-Length: 5\\r\\n'.
     """
-    lines = []
+    fields = ""
     for name, value in headers:
         line = f"{name}: {value}"
         # [http.reply-fields] A CRLF would split the reply, and so would a second length.
         if ":" in name or not FIELD_LINE.fullmatch(line) or name.lower() in FRAMING_FIELDS:
             raise ValueError(f"not a header field for a reply: {line[:100]!a}")
-        lines.append(line + "\r\n")
+        fields += line + "\r\n"
     date = format_date(int(time.time()))  # [http.date]
     start = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\nDate: {date}\r\n"
-    return f"{start}{''.join(lines)}{framing}\r\n".encode("latin-1")
+    return f"{start}{fields}{framing}\r\n".encode("latin-1")
 
 
 @functools.lru_cache(maxsize=1)  # all replies of one second have the same date
@@ -1091,7 +1084,7 @@ SENDING = "sending"
 STREAMING = "streaming"
 LINGERING = "lingering"
 CLOSING = "closing"
-FOREVER = math.inf
+TIMED = (IDLE, HEAD, BODY, LINGERING, CLOSING)  # the states that have a deadline
 NOTHING = Request("-", "-")  # stands for a request whose head could not be read
 
 
@@ -1135,7 +1128,7 @@ class Connection:
             return
         self.watcher = start_task(self.watch())
         try:
-            while await self.serve_one():
+            while await self.serve_one() and not self.server.closing.is_set():
                 if self.incoming.buffer:
                     await asyncio.sleep(0)  # the next request is there already: let others run
             await self.linger()
@@ -1145,6 +1138,7 @@ class Connection:
             log.exception("%s %s: no reply", self.request.method, self.request.path)
             self.writer.transport.abort()
         finally:
+            self.hold(0)
             self.close()
 
     async def start_tls(self) -> bool:
@@ -1179,36 +1173,22 @@ class Connection:
 
     async def serve_one(self) -> bool:
         """Read a request and answer it. Returns whether another one may follow."""
-        try:
-            return await self.read_and_reply()
-        finally:
-            if self.held:
-                self.hold(0)
-
-    async def read_and_reply(self) -> bool:
         self.request = NOTHING
-        self.chunked = False
-        if self.one_too_many:  # [limits.connections]
-            busy = HTTPError(503, "too many connections: try again later", ("Retry-After", "1"))
-            return await self.send(refuse(self.server, NOTHING, busy), stays=False)
         unread = True  # whether bytes of this request may still come
         try:
             request = await self.read_head()
             unread = request.length != 0
             await admit(self.server, request)  # [gate.before-body]
-            if self.task is not None and self.task.cancelling():
-                raise asyncio.CancelledError  # the client has left; `verify` may have caught that
             if unread:
                 request.body = await self.read_body(request)
                 unread = False
-            self.enter(WORKING)
             reply = await answer(self.server, request)
             if len(reply.body) > LARGE and not self.reply_account().may_overdraw():
                 raise no_room()
         except ConnectionEnded:
             raise
         except BaseException as error:
-            if self.was_cancelled(error):
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
             # `expire` puts an exception into the StreamReader. `linger` must be able to read on.
             self.incoming.stream.set_exception(None)  # type: ignore[arg-type]
@@ -1216,35 +1196,35 @@ class Connection:
         stays = self.request.keep_alive and not unread and not self.server.closing.is_set()
         return await self.send(reply, stays)
 
-    def was_cancelled(self, error: BaseException) -> bool:
-        """Whether our task was cancelled. A handler may raise CancelledError by itself."""
-        cancelled = isinstance(error, asyncio.CancelledError)
-        return cancelled and self.task is not None and self.task.cancelling() > 0
-
     async def read_head(self) -> Request:
         limits = self.server.limits
-        self.incoming.skip_empty_lines()
-        if not self.incoming.buffer:
-            self.enter(IDLE, limits.idle_seconds)
-        while not self.incoming.buffer:
+        if self.one_too_many:  # [limits.connections]
+            busy = "too many connections: try again later"
+            raise HTTPError(503, busy, ("Retry-After", "1"))
+        if self.held:  # the request before this one is answered
+            self.hold(0)
+        self.enter(IDLE, limits.idle_seconds)
+        while not self.incoming.skip_empty_lines():
             await self.incoming.more()
-            self.incoming.skip_empty_lines()
-        self.enter(HEAD, limits.head_seconds)
-        self.started_at = self.server.clock()
+        self.started_at = self.enter(HEAD, limits.head_seconds)
         self.request = request = await read_head(self.incoming, limits)
         request.length = parse_length(request)
-        self.enter(WORKING)
+        self.state = WORKING
         return request
 
     async def read_body(self, request: Request) -> bytes:
+        incoming = self.incoming
         self.enter(BODY, self.server.limits.body_seconds)
         # [http.expect-100] [http.old-no-expect] The gate was passed, so ask for the body.
         expects = request.headers.get("expect", "").lower() == "100-continue"
-        if expects and request.minor_version > 0 and not self.incoming.buffer:
+        if expects and request.minor_version > 0 and not incoming.buffer:
             self.writer.write(CONTINUE)
         if request.length is None:
-            return await read_chunks(self.incoming, self.server.limits, self.hold)
-        return await self.incoming.exactly(request.length, self.hold)
+            body = await read_chunks(incoming, self.server.limits, self.hold)
+        else:
+            body = await incoming.exactly(request.length, self.hold)
+        self.state = WORKING
+        return body
 
     def hold(self, size: int) -> None:
         """[limits.memory] Count so many bytes of a body until it is answered. HTTPError."""
@@ -1282,25 +1262,25 @@ class Connection:
         if reply.stream is not None and not no_body:
             await self.send_stream(reply.stream, reply.after, head)
         else:
-            self.enter(SENDING)
+            self.state = SENDING
             self.put(head if no_body else head + reply.body)  # [http.head-no-body]
             reply.body = b""  # the transport keeps the bytes that are not sent: drop our copy
             await self.drain()
         if log.isEnabledFor(logging.INFO):
             self.log_access(reply.status)
-        return stays and not self.server.closing.is_set()
+        return stays
 
     async def send_stream(self, stream: Stream, after: int | None, head: bytes) -> None:
         """[stream.one-go] Write all that is ready in one piece, wait for the peer, and again."""
         reader = stream.attach(after)
-        self.enter(STREAMING)
+        self.state = STREAMING
         try:
             while data := await reader.read():
                 self.put(head + (format_chunk(data) if self.chunked else data))
                 head = data = b""
                 await self.writer.drain()  # the stream's account counts what it has handed over
         finally:
-            self.enter(SENDING)
+            self.state = SENDING
             reader.detach()
         if self.chunked:
             self.put(head + LAST_CHUNK)
@@ -1351,9 +1331,12 @@ class Connection:
         if not self.writer.is_closing():  # TLS does not like to be closed twice
             self.writer.close()
 
-    def enter(self, state: str, seconds: float = FOREVER) -> None:
+    def enter(self, state: str, seconds: float) -> float:
+        """Begin to wait for the peer, for at most so many seconds. Returns the time."""
+        now = self.server.clock()
         self.state = state
-        self.deadline = FOREVER if seconds == FOREVER else self.server.clock() + seconds
+        self.deadline = now + seconds
+        return now
 
     # The sweep, once a second.
 
@@ -1364,8 +1347,7 @@ class Connection:
         if now - self.moved_at > limits.send_seconds:
             log.info("connection aborted: the client read nothing for %g s", limits.send_seconds)
             self.writer.transport.abort()
-        elif now > self.deadline:
-            self.deadline = FOREVER
+        elif self.state in TIMED and now > self.deadline:
             self.expire()
         elif self.incoming.stream.at_eof():
             self.probe()
@@ -1410,6 +1392,12 @@ class Connection:
         """The server closes: end a connection that waits for a request."""
         if self.state in (IDLE, HEAD, BODY, LINGERING):
             self.incoming.stream.set_exception(ConnectionEnded())
+
+
+def is_cancelled() -> bool:
+    """Whether the current task was cancelled. A handler may raise CancelledError by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -2242,8 +2230,8 @@ def explain(ctx: Context, exception: BaseException) -> RPCError:
         return RPCError(MISSING_CAPABILITY, str(exception), data)
     if isinstance(exception, ToolError):  # a prompt or a resource may fail in words for the client
         return RPCError(INTERNAL_ERROR, str(exception))
-    stopped = ctx.cancelled is not None or (ctx.task is not None and ctx.task.cancelling() > 0)
-    if not stopped:  # [cancel.stop] else this is how a call ends that was cancelled
+    # [cancel.stop] A call that was cancelled ends in this way, too.
+    if ctx.cancelled is None and not is_cancelled():
         log.error("%s failed", ctx.method, exc_info=exception)
     return RPCError(INTERNAL_ERROR, "Internal error")
 
@@ -5412,6 +5400,8 @@ async def check_authorization(server: MCPServer, auth: Auth, request: Request) -
     try:  # [limits.verify] [auth.judged-for-somebody] Who disconnects meanwhile cancels this, too.
         async with asyncio.timeout(server.limits.verify_seconds):
             verdict = await auth.verify(token)
+        if is_cancelled():  # `verify` may have caught this
+            raise asyncio.CancelledError
     except TimeoutError:
         log.warning("a token could not be judged in time", exc_info=True)
         message = "the token could not be judged in time: try again later"
@@ -5658,8 +5648,7 @@ class MCPServer(Catalog):
             await admit(self, request)
             return await answer(self, request)
         except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise  # whoever waits for the reply was cancelled
             return refuse(self, request, error)
 

@@ -376,8 +376,8 @@ log.addFilter(CleanLog())
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
-FIELD_LINE = re.compile(rf"{TOKEN}:[^\x00-\x08\x0a-\x1f\x7f]*+")
-FIELD_LINES = re.compile(rf"(?:{FIELD_LINE.pattern}\r\n)*+")
+VALUE = r"[!-~\x80-\xff]*+(?:[ \t]++[!-~\x80-\xff]++)*+"  # words, with blanks between them
+FIELD_LINE = re.compile(rf"(?m)^({TOKEN}):[ \t]*+({VALUE})[ \t]*+\r\n")
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp'
 VISIBLE = re.compile(r"[!-~]+")  # ASCII without blanks
@@ -517,34 +517,39 @@ async def read_head(incoming: Incoming, limits: Limits) -> Request:
     while True:
         incoming.skip_empty_lines()
         end = buffer.find(b"\r\n\r\n")
-        check_head(buffer, end, limits)
         if end >= 0:
-            return parse_head(incoming.take(end + 4)[:-2], limits)
+            check_head_size(buffer, end, limits)
+            return parse_head(incoming.take(end + 4)[:-2].decode("latin-1"), limits)
+        if buffer.startswith(b"\x16\x03"):  # the first two bytes of a TLS handshake
+            message = "these bytes are TLS, and this port speaks plain HTTP: use http://"
+            raise HTTPError(400, message)
+        # The last three bytes may be the start of the blank line.
+        check_head_size(buffer, len(buffer) - 3, limits)
+        check_line_ends(buffer)
         await incoming.more()
 
 
-def check_head(buffer: bytearray, end: int, limits: Limits) -> None:
-    """Refuse what cannot become a head that we take; `end` is where its blank line is, or -1."""
-    size = len(buffer) if end < 0 else end
-    if buffer.startswith(b"\x16\x03"):  # the first two bytes of a TLS handshake
-        raise HTTPError(400, "these bytes are TLS, and this port speaks plain HTTP: use http://")
-    # [http.bare-lf] A proxy that takes a bare LF for the end of a line sees another request.
-    if buffer.count(b"\n", 0, size) != buffer.count(b"\r\n", 0, size):
-        raise HTTPError(400, "a line ends with LF alone: end each line with CRLF (with nc, use -C)")
-    # The last three bytes may be the start of the blank line.
-    slack = 3 if end < 0 else 0
+def check_head_size(buffer: bytearray, size: int, limits: Limits) -> None:
+    """Guard: HTTPError for a head that is too large; `size` bytes of it are there."""
     longest = limits.request_line_bytes
-    if size > longest + slack and buffer.find(b"\r\n", 0, longest + 2) < 0:
+    if size > longest and buffer.find(b"\r\n", 0, longest + 2) < 0:
         raise HTTPError(414, f"request line is longer than {longest} bytes")
-    if size > limits.head_bytes + slack:
+    if size > limits.head_bytes:
         raise HTTPError(431, f"request head is longer than {limits.head_bytes} bytes")
 
 
-def parse_head(head: bytes, limits: Limits) -> Request:
-    """Parse a head, without its last CRLF: b'GET / HTTP/1.1\\r\\nHost: a\\r\\n'. HTTPError."""
-    start, _, lines = head.decode("latin-1").partition("\r\n")
+def check_line_ends(head: bytes | bytearray) -> None:
+    """[http.bare-lf] Refuse lines that end with LF alone: a proxy may see another request there."""
+    if head.count(b"\n") != head.count(b"\r\n"):
+        raise HTTPError(400, "a line ends with LF alone: end each line with CRLF (with nc, use -C)")
+
+
+def parse_head(head: str, limits: Limits) -> Request:
+    """Parse a head, without its blank line: 'GET / HTTP/1.1\\r\\nHost: a\\r\\n'. HTTPError."""
+    start, _, lines = head.partition("\r\n")
     match = REQUEST_LINE.fullmatch(start)
     if match is None:  # [http.request-line]
+        check_line_ends(head.encode("latin-1"))
         raise HTTPError(400, f"expected 'METHOD /path HTTP/1.1', got {start[:100]!a}")
     method, target, major, minor = match.groups()
     if major != "1":  # [http.version-505]
@@ -565,25 +570,29 @@ def parse_head(head: bytes, limits: Limits) -> Request:
 
 def parse_fields(text: str, limits: Limits) -> dict[str, str]:
     """Split header lines: 'Accept: a\\r\\nHost: b\\r\\n' -> {'accept': 'a', 'host': 'b'}. HTTPError."""
-    lines = text.split("\r\n")
-    lines.pop()  # what follows the last CRLF: nothing
-    if len(lines) > limits.header_fields:
+    count = text.count("\n")
+    if count > limits.header_fields:
         raise HTTPError(431, f"more than {limits.header_fields} header fields")
     # [http.field-line] [http.no-space-before-colon] [http.no-folding] Proxies read odd lines in
-    # different ways. So one odd character refuses all.
-    if not FIELD_LINES.fullmatch(text):
-        bad = [line for line in lines if not FIELD_LINE.fullmatch(line)]
-        expected = "malformed header field: expected 'Name: value'"
-        raise HTTPError(400, f"{expected}, got {bad[0][:100]!a}")
+    # different ways. So all lines must be sound, to the last character.
+    found = FIELD_LINE.findall(text)
+    if len(found) != count:
+        raise malformed_field(text)
     fields: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
+    for name, value in found:
         name = name.lower()
-        value = value.strip(" \t")
         if name in fields or ("," in value and name in SINGLE_FIELDS):
             value = join_values(name, fields.get(name), value)
         fields[name] = value
     return fields
+
+
+def malformed_field(text: str) -> HTTPError:
+    check_line_ends(text.encode("latin-1"))
+    lines = text.split("\r\n")
+    bad = [line for line in lines if not FIELD_LINE.fullmatch(f"{line}\r\n")]
+    expected = "malformed header field: expected 'Name: value'"
+    return HTTPError(400, f"{expected}, got {bad[0][:100]!a}")
 
 
 def join_values(name: str, before: str | None, value: str) -> str:
@@ -663,18 +672,19 @@ async def read_trailers(incoming: Incoming, limits: Limits) -> None:
     raise HTTPError(431, f"more than {limits.header_fields} trailer fields")
 
 
-def format_head(status: int, headers: Collection[tuple[str, str]], framing: str) -> bytes:
+def format_head(status: int, headers: Iterable[tuple[str, str]], framing: str) -> bytes:
     """Write a status line and header fields up to the blank line. ValueError for a bad field.
 
     `framing` are those fields that frame the body: 'Content-Length: 5\\r\\n'.
     """
     fields = ""
     for name, value in headers:
-        line = f"{name}: {value}"
+        line = f"{name}: {value}\r\n"
+        match = FIELD_LINE.fullmatch(line)
         # [http.reply-fields] A CRLF would split the reply, and so would a second length.
-        if ":" in name or not FIELD_LINE.fullmatch(line) or name.lower() in FRAMING_FIELDS:
+        if match is None or match[1] != name or name.lower() in FRAMING_FIELDS:
             raise ValueError(f"not a header field for a reply: {line[:100]!a}")
-        fields += line + "\r\n"
+        fields += line
     date = format_date(int(time.time()))  # [http.date]
     start = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\nDate: {date}\r\n"
     return f"{start}{fields}{framing}\r\n".encode("latin-1")
@@ -767,17 +777,17 @@ class Account:
         """Whether more may be kept, after all that can be forgotten was forgotten."""
         if self.used > self.limit:
             self.make_room(self.limit * 7 // 8)
-        return self.used <= self.limit and (self.parent is None or self.parent.has_room())
+        return self.used <= self.limit
 
     def may_overdraw(self) -> bool:
-        """Whether a large response may be kept although the session is over its own limit.
+        """Whether a large response may be kept, even if the session is over its own limit.
 
         It may, while the server has more free than the session uses.
         """
         if self.parent is None:
             return self.has_room()
         free = self.parent.limit - self.parent.used
-        return self.has_room() or (self.parent.has_room() and self.used < free)
+        return self.parent.has_room() and (self.has_room() or self.used < free)
 
     def make_room(self, goal: int) -> None:
         """Forget what can be forgotten, until at most `goal` bytes are left."""
@@ -794,10 +804,9 @@ class Event(NamedTuple):
     number: int  # 1, 2, 3, ... within its stream
     data: bytes  # a JSON-RPC message
     needed: bool  # a response or a question: not forgotten while it is unread
-    kind: str = ""  # the event's type; '' means the same as 'message'
+    kind: str  # the event's type; '' means the same as 'message'
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Stream:
     """[stream.no-broadcast] Numbered messages for one reader at a time.
 
@@ -808,37 +817,36 @@ class Stream:
     of its answer, the reader for messages, the handler for its reader.
     """
 
-    account: Account
-    takes_json: bool = True  # what the client accepts
-    takes_stream: bool = True
-    responses_left: float = 1  # at 0 the stream ends; math.inf: it has no end
+    # Most streams carry one response, and leave these values as they are.
+    ended = False
+    responses = 0  # how many there were
+    status = 200  # the HTTP status of a JSON body
+    size = 0  # bytes of the events, as the account counts them
+    last_number = 0  # of the newest event
+    handed_number = 0  # of the newest event that was handed to a reader
+    # A stream without a name cannot be resumed, and keeps nothing that was read.
+    name = ""  # the first half of its event ids
+    retry_seconds: float | None = None  # given: each reader first gets an empty event with an id
+    kind = ""  # the type of its events
+    reader: Reader | None = None
+    release_next = False  # the next reader is to leave after its first bytes
     # Called when the reader disconnects: notes the time for a session, or cancels a stateless call.
     on_left: Callable[[], object] | None = None
-    # The answer so far.
-    events: list[Event] = field(default_factory=list)  # unread, or kept for resuming clients
-    notices: set[bytes] = field(default_factory=set)  # those among the events, see `push_once`
-    size: int = 0  # bytes of the events, as the account counts them
-    handed_count: int = 0  # how many of `events` were handed to a reader
-    last_number: int = 0  # of the newest event
-    handed_number: int = 0  # of the newest of these
-    responses: int = 0  # how many responses there were
-    status: int = 200  # the HTTP status of a JSON body
-    # Its form. A stream without a name cannot be resumed, and keeps nothing that was read.
-    is_sse: bool = False  # it is an event stream, whatever comes
-    name: str = ""  # the first half of its event ids
-    retry_seconds: float | None = None  # given: each reader first gets an empty event with an id
-    kind: str = ""  # the type of its events
-    # Who is there.
-    reader: Reader | None = None
-    release_next: bool = False  # the next reader is to leave after its first bytes
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def __init__(
+        self, account: Account, takes_json: bool = True, takes_stream: bool = True,
+        responses_left: float = 1,
+    ) -> None:  # fmt: skip
+        self.account = account
+        self.takes_json = takes_json  # what the client accepts
+        self.takes_stream = takes_stream
+        self.responses_left = responses_left  # at 0 the stream ends; math.inf: it has no end
+        self.is_sse = False  # it is an event stream, whatever comes
+        self.events: list[Event] = []  # unread, or kept for resuming clients
+        self.waiting: list[asyncio.Future[None]] = []
 
     def __repr__(self) -> str:
         return f"<Stream with {self.unread} unread messages{', ended' if self.ended else ''}>"
-
-    @property
-    def ended(self) -> bool:
-        return self.responses_left <= 0
 
     @property
     def undecided(self) -> bool:
@@ -847,7 +855,7 @@ class Stream:
 
     @property
     def unread(self) -> int:
-        return len(self.events) - self.handed_count
+        return self.last_number - self.handed_number
 
     @property
     def endless(self) -> bool:
@@ -865,9 +873,10 @@ class Stream:
         await waiter
 
     def wake(self) -> None:
+        if not self.waiting:
+            return
         waiting = self.waiting
-        if waiting:
-            self.waiting = []
+        self.waiting = []
         for waiter in waiting:
             if not waiter.done():  # a waiter that was cancelled is done already
                 waiter.set_result(None)
@@ -895,8 +904,7 @@ class Stream:
 
     def push_once(self, data: bytes) -> None:
         """[notice.once] Add a notice, unless the same one still waits to be read."""
-        if data not in self.notices:
-            self.notices.add(data)
+        if all(event.data != data for event in self.unread_events()):
             self.push(data)
 
     def answer(self, response: bytes | None, status: int = 200) -> None:
@@ -905,25 +913,27 @@ class Stream:
             return
         self.status = status
         self.responses_left -= 1
-        if response is not None:
+        self.ended = self.responses_left <= 0
+        if response is None:
+            self.wake()
+        else:
             self.responses += 1
             self.add(response, True, self.kind)
-        self.wake()
 
     def add(self, data: bytes, needed: bool, kind: str) -> None:
         self.last_number += 1
         self.events.append(Event(self.last_number, data, needed, kind))
-        self.wake()
         # A small response that is a JSON body leaves at once, and is not worth counting.
         if self.is_sse or len(data) > LARGE:
             self.size += len(data) + OVERHEAD
             self.account.add(len(data) + OVERHEAD)
+        self.wake()
 
     def use_sse(self) -> None:
         """From here on the answer is an event stream, if the client takes one."""
         if self.takes_stream and not self.is_sse:
             self.is_sse = True
-            self.keep(self.events, self.handed_count)  # from now on, all of them count
+            self.keep(self.events)  # from now on, all of them count
             self.wake()
 
     def use_sse_if_silent(self) -> None:
@@ -933,7 +943,7 @@ class Stream:
 
     def end(self) -> None:
         """End the stream, without the responses that are still expected."""
-        self.responses_left = 0
+        self.ended = True
         self.wake()
 
     def release(self) -> None:
@@ -953,8 +963,8 @@ class Stream:
         locked out by its own old connection.
         """
         if after is not None:  # forget what the client has seen, and hand over the rest again
-            self.keep([event for event in self.events if event.number > after], handed_count=0)
             self.handed_number = after
+            self.forget_handed()
         # [stream.prime] [stream.retry-before-close] The first bytes come at once. Their id lets a
         # client resume before there is any message, and `retry` says when.
         opening = COMMENT
@@ -969,50 +979,46 @@ class Stream:
         """Hand over all events that are ready, as they are on the wire."""
         if not self.name:  # [stream.no-event-ids]
             self.forget_handed()
-        ready = self.events[self.handed_count :]
-        if not ready:
-            return b""
-        self.handed_count = len(self.events)
-        self.notices.clear()
-        self.handed_number = ready[-1].number
-        self.wake()
         pieces = []
-        for number, data, _, kind in ready:
+        for number, data, _, kind in self.unread_events():
             pieces.append(format_event(data, f"{self.name}-{number}" if self.name else "", kind))
+        if self.unread:
+            self.handed_number = self.last_number
+            self.wake()
         return b"".join(pieces)
+
+    def unread_events(self) -> list[Event]:
+        first = len(self.events)
+        while first > 0 and self.events[first - 1].number > self.handed_number:
+            first -= 1
+        return self.events[first:]
 
     # Forgetting.
 
     def forget_handed(self) -> None:
-        if self.handed_count:
-            self.keep(self.events[self.handed_count :], handed_count=0)
+        if self.events and self.events[0].number <= self.handed_number:
+            self.keep(self.unread_events())
 
     def forget_notifications(self, size: int) -> None:
         """[stream.bounded] Forget the oldest notifications, about `size` bytes; others stay."""
         kept = []
-        handed_count = 0
         # If there is a reader, the newest messages stay: `send` lets UNREAD of them wait for it.
-        safe_from = len(self.events)
+        safe_from = self.last_number + 1
         if self.reader is not None:
-            safe_from -= UNREAD
-        for index, event in enumerate(self.events):
-            was_handed = index < self.handed_count
-            if size > 0 and not event.needed and (was_handed or index < safe_from):
+            safe_from = max(self.handed_number, self.last_number - UNREAD) + 1
+        for event in self.events:
+            if size > 0 and not event.needed and event.number < safe_from:
                 size -= len(event.data) + OVERHEAD
             else:
                 kept.append(event)
-                handed_count += was_handed
-        self.keep(kept, handed_count)
+        self.keep(kept)
 
-    def keep(self, events: list[Event], handed_count: int) -> None:
+    def keep(self, events: list[Event]) -> None:
         """Keep only these events."""
-        size = sum(len(event.data) + OVERHEAD for event in events) if events else 0
-        if size != self.size:
-            self.account.add(size - self.size)
-            self.size = size
+        size = sum(len(event.data) + OVERHEAD for event in events)
+        self.account.add(size - self.size)
+        self.size = size
         self.events = events
-        self.handed_count = handed_count
-        self.notices.clear()
 
 
 @dataclass(slots=True, eq=False)
@@ -1047,7 +1053,7 @@ class Reader:
             return
         stream.reader = None
         if not stream.name:  # nobody can come back for it
-            stream.keep([], handed_count=0)
+            stream.keep([])
         stream.wake()
         # [disconnect.not-cancel] With a session, `on_left` does not cancel the call.
         if stream.on_left is not None and not stream.delivered:
@@ -1964,7 +1970,9 @@ class Session(Account):
         return self.tool_streams[tool]
 
     def endless_stream(self) -> Stream:
-        return Stream(self, responses_left=math.inf, is_sse=True)
+        stream = Stream(self, responses_left=math.inf)
+        stream.is_sse = True
+        return stream
 
     def find_event(self, event_id: str) -> tuple[Stream, int]:
         """Find what an event id names: '0123456789abcdef-7' -> (the stream, 7). HTTPError."""
@@ -1983,7 +1991,7 @@ class Session(Account):
         stream.name = ""
         stream.forget_handed()
         if stream.reader is None:
-            stream.keep([], handed_count=0)
+            stream.keep([])
 
     def make_room(self, goal: int) -> None:
         """[limits.delivered] Forget streams that were read to their end, then old notifications."""
@@ -2133,7 +2141,7 @@ async def wait_for_form(server: MCPServer, stream: Stream) -> None:
             await stream.wait()
     except asyncio.CancelledError:  # the client disconnected before the answer had a form
         stream.end()  # nobody can come back for it
-        stream.keep([], handed_count=0)
+        stream.keep([])
         if stream.on_left is not None:
             stream.on_left()
         raise
@@ -2153,7 +2161,8 @@ def make_reply(stream: Stream, session: Session | None) -> Reply:
     if cancelled:  # and the client takes no event stream, which could simply end
         return Reply(202)
     body = stream.events[0].data
-    stream.keep([], handed_count=0)
+    if stream.size:
+        stream.keep([])
     return Reply(stream.status, JSON_HEADERS, body)
 
 
@@ -2372,7 +2381,8 @@ async def answer_batch(
             take_message(session, message)
     if not requests:  # [batch.no-request-202]
         return Reply(202)
-    stream = Stream(session, responses_left=len(requests), is_sse=True)  # [batch.every-response]
+    stream = Stream(session, responses_left=len(requests))  # [batch.every-response]
+    stream.use_sse()
     for message in requests:
         start_call(session_call(server, request, session, message, stream))
     return make_reply(stream, session)
@@ -3029,8 +3039,6 @@ METHODS = {
 class Channel(Stream):
     """The stream of a call whose POST was only acknowledged: all that it says goes elsewhere."""
 
-    __slots__ = ("session", "tool")
-
     def __init__(self, session: Session, tool: str = "") -> None:
         super().__init__(session)
         self.session = session
@@ -3047,7 +3055,7 @@ class Channel(Stream):
 
     def answer(self, response: bytes | None, status: int = 200) -> None:
         """[lesson.primary-stream] Write into the primary stream, and end the tool's own one."""
-        self.responses_left -= 1
+        self.ended = True
         if response is not None:
             self.responses += 1
             self.session.standalone_stream().push(response, needed=True)

@@ -393,7 +393,7 @@ def test_field_costs_time_by_its_length_whatever_it_holds(line: bytes, filler: b
     data = b"GET / HTTP/1.1\r\nHost: a\r\n" + line % (filler * (31_000 // len(filler))) + b"\r\n"
     begun = time.process_time()
     with contextlib.suppress(HTTPError):
-        parse_head(data, ROOMY)
+        parse_head(data.decode("latin-1"), ROOMY)
     assert time.process_time() - begun < 0.5
 
 
@@ -538,7 +538,7 @@ def test_body_framed_in_two_ways_or_in_an_unknown_one_is_refused(fields: bytes, 
     (b"0\r\nX : y\r\n\r\n", 400, "malformed header field: expected 'Name: value', got 'X : y'"),
     (b"0\r\nno colon\r\n\r\n", 400, "malformed header field: expected 'Name: value', got 'no colon'"),
     (b"0\r\nGET /admin HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed header field: expected 'Name: value', got 'GET /admin HTTP/1.1'"),
-    (b"0\r\nX: y\nZ: z\r\n\r\n", 400, r"malformed header field: expected 'Name: value', got 'X: y\nZ: z'"),
+    (b"0\r\nX: y\nZ: z\r\n\r\n", 400, "a line ends with LF alone: end each line with CRLF (with nc, use -C)"),
 ])  # fmt: skip
 def test_malformed_chunk_is_refused_and_named(wire: bytes, status: int, message: str) -> None:
     """[http.chunked] [http.chunk-end] [http.chunk-extension] [http.trailers] [limits.body]

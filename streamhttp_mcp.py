@@ -5336,7 +5336,7 @@ PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 Verdict = str | tuple[str, str | Iterable[str]] | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Auth:
     """Who may enter: `verify(token)` gives the principal, or (principal, scopes), or None.
 
@@ -5355,15 +5355,13 @@ class Auth:
     authorization_servers: tuple[str, ...] | list[str] = ()  # URLs of those that issue tokens
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scopes", read_scopes(self.scopes))
-        urls = list(self.authorization_servers)
-        if self.resource:
-            urls.append(self.resource)
-        for url in urls:
-            if not ABSOLUTE_FORM.fullmatch(url) or not QUOTABLE.fullmatch(url):
-                raise ValueError(f"expected an http or https URL without a fragment, got {url!r}")
+        self.scopes = read_scopes(self.scopes)
         if self.authorization_servers and not self.resource:
             raise ValueError("authorization_servers need a resource: the URL of the endpoint")
+        urls = [self.resource, *self.authorization_servers] if self.resource else []
+        for url in urls:
+            if not (ABSOLUTE_FORM.fullmatch(url) and QUOTABLE.fullmatch(url)):
+                raise ValueError(f"expected an http or https URL without a fragment, got {url!r}")
 
     @property
     def metadata_url(self) -> str:
@@ -5376,18 +5374,19 @@ class Auth:
         """The paths of the document that `metadata_url` names. Clients also try them without it."""
         if not self.authorization_servers:
             return set()
-        own = urlsplit(self.resource).path.removesuffix("/")
-        return {PROTECTED_RESOURCE, PROTECTED_RESOURCE + endpoint, PROTECTED_RESOURCE + own}
+        own = urlsplit(self.metadata_url).path.removesuffix("/")
+        return {PROTECTED_RESOURCE, PROTECTED_RESOURCE + endpoint, own}
 
-    def challenge(self, status: int, message: str, error: str | None = None) -> HTTPError:
+    def challenge(self, error: str | None = None) -> HTTPError:
         """[auth.challenge] [auth.challenge-scopes] A refusal that says where to get a token.
 
         [auth.scopes-consistent] It always names all scopes that are needed here.
         """
+        status, message = CHALLENGES[error]
         parameters = present(
             realm="mcp",
             error=error,
-            error_description=message if error else None,
+            error_description=error and message,
             scope=" ".join(sorted(self.scopes)) or None,
             resource_metadata=self.metadata_url if self.authorization_servers else None,
         )
@@ -5395,16 +5394,23 @@ class Auth:
         return HTTPError(status, message, ("WWW-Authenticate", f"Bearer {', '.join(quoted)}"))
 
 
+# Errors of RFC 6750 -> the status and the message. The first is for a request without a token.
+CHALLENGES = {
+    None: (401, "a token is needed: send the header field 'Authorization: Bearer <token>'"),
+    "invalid_request": (400, "expected 'Authorization: Bearer <token>'"),
+    "invalid_token": (401, "the token is not valid here, or no longer"),
+    "insufficient_scope": (403, "the token lacks a scope that is needed here"),
+}
+
+
 async def check_authorization(server: MCPServer, auth: Auth, request: Request) -> None:
     """[auth.every-request] Find out whose token a request carries, and note it there. HTTPError."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.lstrip(" ")  # [auth.credentials]
     if scheme.lower() != "bearer":  # [auth.missing-401] [auth.no-error-without-token]
-        message = "a token is needed: send the header field 'Authorization: Bearer <token>'"
-        raise auth.challenge(401, message)
+        raise auth.challenge()
     if not VISIBLE.fullmatch(token):  # [auth.malformed-400]
-        message = "expected 'Authorization: Bearer <token>'"
-        raise auth.challenge(400, message, "invalid_request")
+        raise auth.challenge("invalid_request")
     try:  # [limits.verify] [auth.judged-for-somebody] Who disconnects meanwhile cancels this, too.
         async with asyncio.timeout(server.limits.verify_seconds):
             verdict = await auth.verify(token)
@@ -5416,15 +5422,14 @@ async def check_authorization(server: MCPServer, auth: Auth, request: Request) -
         raise HTTPError(503, message, ("Retry-After", "1")) from None
     principal, scopes = verdict if isinstance(verdict, tuple) else (verdict, ())
     if not principal:  # [auth.invalid-401] without an identity nobody enters
-        raise auth.challenge(401, "the token is not valid here, or no longer", "invalid_token")
+        raise auth.challenge("invalid_token")
     if not isinstance(principal, str):  # [auth.principal-form] True and 1 would be the same
         kind = type(principal).__name__
         raise TypeError(f"verify must return a str, (str, scopes) or None, not {kind}")
     request.scopes = read_scopes(scopes)
     request.principal = principal  # [auth.no-token-kept]
     if not request.scopes.issuperset(auth.scopes):  # [auth.insufficient-403]
-        message = "the token lacks a scope that is needed here"
-        raise auth.challenge(403, message, "insufficient_scope")
+        raise auth.challenge("insufficient_scope")
 
 
 def fixed_token(token: str) -> Auth:
@@ -5461,11 +5466,8 @@ async def handle_metadata(server: MCPServer, request: Request) -> Reply:
     return Reply(200, JSON_HEADERS, encode(document))
 
 
-METADATA: Routes = {
-    "GET": Route(handle_metadata, needs_token=False),
-    "HEAD": Route(handle_metadata, needs_token=False),
-    "OPTIONS": PREFLIGHT,
-}
+METADATA_ROUTE = Route(handle_metadata, needs_token=False)
+METADATA: Routes = {"GET": METADATA_ROUTE, "HEAD": METADATA_ROUTE, "OPTIONS": PREFLIGHT}
 
 
 # ---- 16 Server ---------------------------------------------------------------------------------

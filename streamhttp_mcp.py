@@ -5358,9 +5358,10 @@ class Auth:
         self.scopes = read_scopes(self.scopes)
         if self.authorization_servers and not self.resource:
             raise ValueError("authorization_servers need a resource: the URL of the endpoint")
-        urls = [self.resource, *self.authorization_servers] if self.resource else []
-        for url in urls:
-            if not (ABSOLUTE_FORM.fullmatch(url) and QUOTABLE.fullmatch(url)):
+        if not self.resource:
+            return
+        for url in [self.resource, *self.authorization_servers]:
+            if not ABSOLUTE_FORM.fullmatch(url) or not QUOTABLE.fullmatch(url):
                 raise ValueError(f"expected an http or https URL without a fragment, got {url!r}")
 
     @property
@@ -5483,18 +5484,16 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.busy: Counter[object] = Counter()  # for whom they run -> how many
-        self.waiting: list[asyncio.Future[None]] = []
+        self.owners: list[object] = []  # for whom each thread runs
+        self.place_free = asyncio.Event()  # wakes all who wait
 
     async def run(self, owner: object, function: Callable[[], T]) -> T:
         """[handler.threads] Call a function in a thread of its own, and wait for it."""
-        loop = asyncio.get_running_loop()
         # [limits.threads] An owner holds at most as many threads as are still free. So one session
         # with slow handlers leaves half of the threads to others.
-        while self.busy[owner] >= self.most - self.busy.total():
-            turn = loop.create_future()
-            self.waiting.append(turn)
-            await turn
+        while self.owners.count(owner) >= self.most - len(self.owners):
+            await self.place_free.wait()
+        loop = asyncio.get_running_loop()
         outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
         ended = asyncio.Event()
         context = contextvars.copy_context()
@@ -5509,26 +5508,18 @@ class Threads:
             with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
                 loop.call_soon_threadsafe(self.leave, owner, ended)
 
-        self.busy[owner] += 1
-        try:
-            threading.Thread(target=work, name="streamhttp_mcp handler", daemon=True).start()
-        except BaseException:  # the system has no thread left
-            self.leave(owner, ended)
-            raise
+        # RuntimeError where the system has no thread left. Then no place was taken.
+        threading.Thread(target=work, name="streamhttp_mcp handler", daemon=True).start()
+        self.owners.append(owner)
         await ended.wait()
         return outcome.result()
 
     def leave(self, owner: object, ended: asyncio.Event) -> None:
         """A thread has ended. All who wait look whether it is their turn, in their order."""
-        self.busy[owner] -= 1
-        if self.busy[owner] == 0:
-            del self.busy[owner]
+        self.owners.remove(owner)
         ended.set()
-        waiting = self.waiting
-        self.waiting = []
-        for turn in waiting:
-            if not turn.done():  # a call that was cancelled is done already
-                turn.set_result(None)
+        self.place_free.set()
+        self.place_free.clear()
 
 
 class MCPServer(Catalog):
@@ -5558,6 +5549,19 @@ class MCPServer(Catalog):
     ValueError or TypeError for a setting that could never work.
     """
 
+    # What belongs to the event loop that serves: `enter_loop` makes it.
+    loop: asyncio.AbstractEventLoop | None = None
+    loop_thread: int
+    threads: Threads
+    closing: asyncio.Event  # set while the server closes
+    stopped: asyncio.Event  # set when `run` shall end
+    # What a start brings, and `close` takes away.
+    listener: asyncio.Server | None = None
+    ssl_context: ssl.SSLContext | None = None
+    sweeper: asyncio.TimerHandle | None = None
+    living = False  # whether the lifespan was entered
+    lifespan_context: Any = None
+
     def __init__(
         self, name: str, *, version: str = "0.1.0", title: str | None = None,
         description: str | None = None, instructions: str | None = None,
@@ -5582,8 +5586,9 @@ class MCPServer(Catalog):
         self.limits = read_limits(limits)
         self.path = "/" + path.strip("/")
         self.root_path = f"/{root_path.strip('/')}".rstrip("/")
-        self.allowed_hosts = read_hosts(allowed_hosts)
-        self.allowed_origins = read_origins(allowed_origins)
+        hosts = read_names("allowed_hosts", allowed_hosts)
+        self.allowed_hosts = frozenset(host.lower() for host in hosts)
+        self.allowed_origins = read_names("allowed_origins", allowed_origins)
         self.auth = read_auth(auth)
         self.secret = read_secret(secret)
         if cache_lists is None:
@@ -5604,22 +5609,9 @@ class MCPServer(Catalog):
         self.listeners: dict[Context, Message] = {}  # subscriptions/listen -> what is wanted
         self.connections: set[Connection] = set()
         self.most_connections = self.limits.connections
-        self.warned: set[str] = set()
+        self.warned: deque[str] = deque(maxlen=100)
         self.warned_at = -math.inf
-        # What belongs to the event loop, see `enter_loop`.
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.loop_thread = 0
-        self.threads = Threads(self.limits.threads)
-        self.closing = asyncio.Event()  # set when the server closes
-        self.vacant = asyncio.Event()  # set when the last connection has closed
-        self.stopped = asyncio.Event()  # set when `run` shall end
-        # What a start brings.
-        self.listener: asyncio.Server | None = None
-        self.ssl_context: ssl.SSLContext | None = None
-        self.sweeper: asyncio.TimerHandle | None = None
         self.life = contextlib.AsyncExitStack()  # of the lifespan
-        self.living = False  # whether the lifespan was entered
-        self.lifespan_context: Any = None
 
     def route(
         self, method: str, path: str, function: RouteFunction, *, guarded: bool = False
@@ -5632,8 +5624,7 @@ class MCPServer(Catalog):
         """
         if not re.fullmatch("[A-Z]+", method) or not re.fullmatch(r"/[!-|~]*", path):
             raise ValueError(f"expected 'GET' and '/page', say, got {method!r} and {path!r}")
-        if len(path) > 1:
-            path = path.removesuffix("/")
+        path = path.removesuffix("/") or "/"
         if path == self.path:
             raise ValueError(f"{path} is the MCP endpoint: put {method} somewhere else")
         routes = self.pages.setdefault(path, {})
@@ -5689,7 +5680,7 @@ class MCPServer(Catalog):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self.announce, method, params)
             return
-        uri = normalize_uri(params["uri"]) if params and "uri" in params else None
+        uri = normalize_uri(params["uri"]) if params else None
         notice = encode_notification(method, params)
         for session in list(self.sessions.by_id.values()):
             # A session of HTTP+SSE has no version before it has sent `initialize`.
@@ -5697,38 +5688,33 @@ class MCPServer(Catalog):
                 session.standalone_stream().push_once(notice)
         for ctx, wanted in list(self.listeners.items()):
             if flag in wanted or uri in wanted["resourceSubscriptions"]:
-                meta = {"_meta": {META_SUBSCRIPTION: ctx.request_id}}  # [listen.tagged]
-                ctx.stream.push_once(encode_notification(method, {**meta, **(params or {})}))
+                # [listen.tagged]
+                tagged = {"_meta": {META_SUBSCRIPTION: ctx.request_id}, **(params or {})}
+                ctx.stream.push_once(encode_notification(method, tagged))
 
     async def call_in_thread(self, ctx: Context, function: Callable[[], T]) -> T:
         """Call a function in a thread, on behalf of a session, or of a principal without one."""
-        owner = ctx.session if ctx.session is not None else ctx.principal
-        return await self.threads.run(owner, function)
+        return await self.threads.run(ctx.session or ctx.principal, function)
 
     def warn_once(self, message: str) -> None:
         """[log.bounded] Log a warning that a stranger causes: each once, and one in 10 seconds."""
         now = self.clock()
-        if message in self.warned or now < self.warned_at + 10:
-            return
-        if len(self.warned) >= 1000:
-            self.warned.clear()
-        self.warned.add(message)
-        self.warned_at = now
-        log.warning("%s", message)
+        if now >= self.warned_at + 10 and message not in self.warned:
+            self.warned.append(message)
+            self.warned_at = now
+            log.warning("%s", message)
 
     # Life.
 
     def enter_loop(self) -> None:
-        """Note which event loop serves: other threads ask for it."""
+        """Note which event loop serves, and make what belongs to it."""
         loop = asyncio.get_running_loop()
-        if loop is self.loop:
-            return
-        self.loop = loop
-        self.loop_thread = threading.get_ident()
-        self.threads = Threads(self.limits.threads)
-        self.closing = asyncio.Event()
-        self.vacant = asyncio.Event()
-        self.stopped = asyncio.Event()
+        if loop is not self.loop:
+            self.loop = loop
+            self.loop_thread = threading.get_ident()
+            self.threads = Threads(self.limits.threads)
+            self.closing = asyncio.Event()
+            self.stopped = asyncio.Event()
 
     async def start(
         self, host: str = "127.0.0.1", port: int = 8000, *,
@@ -5744,10 +5730,8 @@ class MCPServer(Catalog):
             raise RuntimeError("this server is listening already: close() it first")
         if not isinstance(host, str) or not host:
             raise ValueError(f"host must be one address such as '127.0.0.1' or '::', not {host!r}")
-        self.enter_loop()
-        self.closing.clear()
-        self.ssl_context = ssl_context
         await self.enter_lifespan()
+        self.ssl_context = ssl_context
         try:
             # [http.read-ahead] What comes while we answer waits in the kernel: asyncio stops
             # reading at twice this limit.
@@ -5756,8 +5740,7 @@ class MCPServer(Catalog):
                 reuse_port=reuse_port or None,
             )  # fmt: skip
         except BaseException:
-            self.living = False
-            await self.life.aclose()
+            await self.close()
             raise
         name = f"[{host}]" if ":" in host else host
         if not is_loopback(name) and not self.allowed_hosts:  # [bind.localhost]
@@ -5770,6 +5753,7 @@ class MCPServer(Catalog):
 
     async def enter_lifespan(self) -> None:
         """Enter the `lifespan`, once. `start` does this, `close` leaves it again."""
+        self.enter_loop()
         if self.lifespan is not None and not self.living:
             self.lifespan_context = await self.life.enter_async_context(self.lifespan(self))
             self.living = True
@@ -5781,12 +5765,10 @@ class MCPServer(Catalog):
 
     def forget_connection(self, connection: Connection) -> None:
         self.connections.discard(connection)
-        if not self.connections:
-            self.vacant.set()
 
     def tick(self) -> None:
-        assert self.loop is not None
-        self.sweeper = self.loop.call_later(1, self.tick)  # first, whatever goes wrong in this one
+        # First: the next tick comes, whatever goes wrong in this one.
+        self.sweeper = asyncio.get_running_loop().call_later(1, self.tick)
         self.sweep()
 
     def sweep(self) -> None:
@@ -5798,6 +5780,7 @@ class MCPServer(Catalog):
 
     async def close(self) -> None:
         """[shutdown.graceful] Stop listening, let calls finish for a while, end all sessions."""
+        self.enter_loop()
         self.closing.set()
         if self.listener is not None:
             self.listener.close()
@@ -5806,29 +5789,21 @@ class MCPServer(Catalog):
                 session.standalone.end()
         for connection in list(self.connections):
             connection.end()
-        running = [call.task for call in self.calls if call.task is not None]
-        if running:
-            await asyncio.wait(running, timeout=self.limits.grace_seconds)
+        await wait_for_tasks([call.task for call in self.calls], self.limits.grace_seconds)
         for session in list(self.sessions.by_id.values()):
             self.sessions.end(session, "the server is shutting down")
         for call in list(self.calls):
             call.cancel("the server is shutting down")
-        await self.close_connections()
+        await wait_for_tasks([each.watcher for each in self.connections], 1)
+        for connection in list(self.connections):
+            connection.writer.transport.abort()
         if self.sweeper is not None:
             self.sweeper.cancel()
         self.listener = None
         self.living = False
         self.lifespan_context = None
         await self.life.aclose()
-
-    async def close_connections(self) -> None:
-        """Wait a second for the connections to end, and abort those that do not."""
-        self.vacant.clear()
-        if self.connections:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.vacant.wait(), 1)
-        for connection in list(self.connections):
-            connection.writer.transport.abort()
+        self.closing.clear()  # `handle` may be used again
 
     @contextlib.asynccontextmanager
     async def serving(
@@ -5858,40 +5833,36 @@ class MCPServer(Catalog):
         else:
             hint = "use `async with mcp.serving() as url:` inside an asyncio program"
             raise RuntimeError(f"run() starts an event loop, and one is running: {hint}")
-        if on_start is None:
-            on_start = self.say_where
         self.most_connections = min(self.limits.connections, raise_descriptors())
+        name = self.info["name"]
 
         async def serve() -> None:
             self.enter_loop()
-            self.stopped.clear()
             asyncio.get_running_loop().set_exception_handler(self.handle_problem)
-            await self.enter_lifespan()
-            try:
-                url = await self.start(host, port, ssl_context=ssl_context, reuse_port=reuse_port)
-            except OSError as error:
-                reason = error.strerror or error
-                sys.exit(f"{self.info['name']} cannot listen on {host}:{port}: {reason}")
-            try:
-                with self.stopping_on_signals():
-                    on_start(url)
+            with self.stopping_on_signals():
+                await self.enter_lifespan()  # no OSError of it is taken for one of `start`
+                try:
+                    url = await self.start(
+                        host, port, ssl_context=ssl_context, reuse_port=reuse_port
+                    )
+                except OSError as error:
+                    sys.exit(f"{name} cannot listen on {host}:{port}: {error.strerror or error}")
+                try:
+                    if on_start is not None:
+                        on_start(url)
+                    else:
+                        print(f"{name} listens on {url} - Ctrl+C stops it", file=sys.stderr)
                     await self.stopped.wait()
-            finally:
-                await self.close()
+                finally:
+                    await self.close()
 
         asyncio.run(serve())
 
-    def say_where(self, url: str) -> None:
-        print(f"{self.info['name']} listens on {url} - Ctrl+C stops it", file=sys.stderr)
-
     def handle_problem(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """[limits.descriptors] asyncio logs an error for each client that it cannot accept."""
-        problem = context["message"]
-        if "socket.accept() out of system resource" in problem:
+        if "socket.accept() out of system resource" in context["message"]:
             self.warn_once("no descriptor is left for a new connection: see `ulimit -n`")
-            return
-        # asyncio tries to accept again a second later, when the listener may be closed.
-        if not (self.closing.is_set() and "_start_serving" in problem):
+        else:
             loop.default_exception_handler(context)
 
     def stop(self) -> None:
@@ -5908,7 +5879,7 @@ class MCPServer(Catalog):
         before: dict[int, Any] = {}
 
         def stop(number: int, frame: object) -> None:
-            for each in before:
+            for each in STOP_SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
             watchdog = threading.Timer(STOP_SECONDS, os._exit, [1])
             watchdog.daemon = True
@@ -5921,12 +5892,18 @@ class MCPServer(Catalog):
             yield
         finally:
             for number, handler in before.items():
-                if signal.getsignal(number) is stop:  # else the second signal is still to come
-                    signal.signal(number, handler)
+                signal.signal(number, handler)
 
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_SECONDS = 4.5  # from a signal to the end of the process, whatever a handler does
+
+
+async def wait_for_tasks(tasks: Iterable[asyncio.Task[None] | None], seconds: float) -> None:
+    """Wait until the tasks have ended, for so long at most."""
+    running = [task for task in tasks if task is not None]
+    if running:
+        await asyncio.wait(running, timeout=seconds)
 
 
 def raise_descriptors() -> int:
@@ -5937,19 +5914,25 @@ def raise_descriptors() -> int:
     try:
         import resource  # Unix only
     except ImportError:
-        return 10**9
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return sys.maxsize
+    files = resource.RLIMIT_NOFILE
+    hard = resource.getrlimit(files)[1]
     with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return 10**9
-    return max(1, soft - 64)
+        resource.setrlimit(files, (hard, hard))
+    soft = resource.getrlimit(files)[0]
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - 64)
 
 
 # Settings that match nothing are refused when the server is made.
 
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#*]+/?")
+NAMES = {  # setting -> what one of its names looks like
+    "allowed_hosts": (
+        r"\*|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:[0-9]{1,5})?", "a name like 'mcp.example.com'"
+    ),
+    "allowed_origins": (
+        r"\*|null|[a-z][a-z0-9+.-]*://[^/?#*]+", "an origin like 'https://app.example.com'"
+    ),
+}
 
 
 def read_limits(limits: Limits | None) -> Limits:
@@ -5960,25 +5943,16 @@ def read_limits(limits: Limits | None) -> Limits:
     return limits
 
 
-def read_hosts(hosts: Iterable[str]) -> frozenset[str]:
-    """['MCP.example.com'] -> {'mcp.example.com'}. ValueError, TypeError."""
-    if isinstance(hosts, str):
-        raise TypeError(f"allowed_hosts must be a list: [{hosts!r}]")
-    for host in hosts:
-        if host != "*" and (not HOST.fullmatch(host) or "*" in host):
-            raise ValueError(f"allowed_hosts: expected a name like 'mcp.example.com', got {host!r}")
-    return frozenset(host.lower() for host in hosts)
-
-
-def read_origins(origins: Iterable[str]) -> frozenset[str]:
-    """['https://app.example.com/'] -> {'https://app.example.com'}. ValueError."""
-    if isinstance(origins, str):
-        raise TypeError(f"allowed_origins must be a list: [{origins!r}]")
-    for origin in origins:
-        if origin not in ("*", "null") and not ORIGIN.fullmatch(origin):
-            expected = "expected an origin like 'https://app.example.com'"
-            raise ValueError(f"allowed_origins: {expected}, got {origin!r}")
-    return frozenset(origin.rstrip("/") for origin in origins)
+def read_names(setting: str, given: Iterable[str]) -> frozenset[str]:
+    """['https://app.example.com/'] -> {'https://app.example.com'}. ValueError, TypeError."""
+    form, expected = NAMES[setting]
+    if isinstance(given, str):
+        raise TypeError(f"{setting} must be a list: [{given!r}]")
+    names = frozenset(name.removesuffix("/") for name in given)
+    for name in names:
+        if not re.fullmatch(form, name):
+            raise ValueError(f"{setting}: expected {expected}, got {name!r}")
+    return names
 
 
 def read_auth(auth: Any) -> Auth | None:

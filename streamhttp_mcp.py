@@ -5561,6 +5561,7 @@ class MCPServer(Catalog):
     sweeper: asyncio.TimerHandle | None = None
     living = False  # whether the lifespan was entered
     lifespan_context: Any = None
+    warned_at = -math.inf  # see `warn_once`
 
     def __init__(
         self, name: str, *, version: str = "0.1.0", title: str | None = None,
@@ -5569,10 +5570,9 @@ class MCPServer(Catalog):
         session_timeout: float = 300, limits: Limits | None = None, path: str = "/mcp",
         allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = (),
         auth: str | Callable[[str], Awaitable[Verdict]] | Auth | None = None,
-        secret: str | bytes | None = None,
-        cache_lists: tuple[int, str] | None = None,
-        cache_reads: tuple[int, str] = (0, "private"),
-        two_channel: bool = False, enable_tool_sse: bool = True, root_path: str = "",
+        secret: str | bytes | None = None, cache_lists: tuple[int, str] | None = None,
+        cache_reads: tuple[int, str] = (0, "private"), two_channel: bool = False,
+        enable_tool_sse: bool = True, root_path: str = "",
         lifespan: Callable[[Any], contextlib.AbstractAsyncContextManager[Any]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
@@ -5591,9 +5591,8 @@ class MCPServer(Catalog):
         self.allowed_origins = read_names("allowed_origins", allowed_origins)
         self.auth = read_auth(auth)
         self.secret = read_secret(secret)
-        if cache_lists is None:
-            cache_lists = (60_000, "private" if self.auth else "public")
-        self.cache_lists = check_cache(cache_lists)
+        scope = "private" if self.auth else "public"
+        self.cache_lists = check_cache(cache_lists or (60_000, scope))
         self.cache_reads = check_cache(cache_reads)
         self.two_channel = two_channel  # [channel.off-by-default]
         self.enable_tool_sse = enable_tool_sse
@@ -5610,7 +5609,6 @@ class MCPServer(Catalog):
         self.connections: set[Connection] = set()
         self.most_connections = self.limits.connections
         self.warned: deque[str] = deque(maxlen=100)
-        self.warned_at = -math.inf
         self.life = contextlib.AsyncExitStack()  # of the lifespan
 
     def route(

@@ -5476,52 +5476,6 @@ METADATA: Routes = {"GET": METADATA_ROUTE, "HEAD": METADATA_ROUTE, "OPTIONS": PR
 # a server from `start` to `close`. `run` is for a program that is nothing but a server.
 
 
-class Threads:
-    """Runs plain functions in threads, at most `most` at once. Further ones wait for their turn.
-
-    They are daemon threads: those of asyncio's own pool would hold up the end of the process.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.owners: list[object] = []  # for whom each thread runs
-        self.place_free = asyncio.Event()  # wakes all who wait
-
-    async def run(self, owner: object, function: Callable[[], T]) -> T:
-        """[handler.threads] Call a function in a thread of its own, and wait for it."""
-        # [limits.threads] An owner holds at most as many threads as are still free. So one session
-        # with slow handlers leaves half of the threads to others.
-        while self.owners.count(owner) >= self.most - len(self.owners):
-            await self.place_free.wait()
-        loop = asyncio.get_running_loop()
-        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
-        ended = asyncio.Event()
-        context = contextvars.copy_context()
-
-        def work() -> None:
-            try:
-                outcome.set_result(context.run(function))
-            except StopIteration as error:  # which no coroutine can raise
-                outcome.set_exception(RuntimeError(f"StopIteration: {error}"))
-            except BaseException as error:  # noqa: BLE001  # it belongs to the call that waits
-                outcome.set_exception(error)
-            with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
-                loop.call_soon_threadsafe(self.leave, owner, ended)
-
-        # RuntimeError where the system has no thread left. Then no place was taken.
-        threading.Thread(target=work, name="streamhttp_mcp handler", daemon=True).start()
-        self.owners.append(owner)
-        await ended.wait()
-        return outcome.result()
-
-    def leave(self, owner: object, ended: asyncio.Event) -> None:
-        """A thread has ended. All who wait look whether it is their turn, in their order."""
-        self.owners.remove(owner)
-        ended.set()
-        self.place_free.set()
-        self.place_free.clear()
-
-
 class MCPServer(Catalog):
     """An MCP server: register tools, resources and prompts with its decorators, then `run` it.
 
@@ -5552,7 +5506,8 @@ class MCPServer(Catalog):
     # What belongs to the event loop that serves: `enter_loop` makes it.
     loop: asyncio.AbstractEventLoop | None = None
     loop_thread: int
-    threads: Threads
+    threads: list[object]  # the owner of each thread that runs a plain handler
+    thread_ended: asyncio.Event  # wakes the calls that wait for a thread
     closing: asyncio.Event  # set while the server closes
     stopped: asyncio.Event  # set when `run` shall end
     # What a start brings, and `close` takes away.
@@ -5691,8 +5646,43 @@ class MCPServer(Catalog):
                 ctx.stream.push_once(encode_notification(method, tagged))
 
     async def call_in_thread(self, ctx: Context, function: Callable[[], T]) -> T:
-        """Call a function in a thread, on behalf of a session, or of a principal without one."""
-        return await self.threads.run(ctx.session or ctx.principal, function)
+        """[handler.threads] Call a plain function in a daemon thread of its own, and wait for it.
+
+        A thread of asyncio's own pool would hold up the end of the process. RuntimeError where the
+        system has no thread left.
+        """
+        # [limits.threads] An owner holds at most as many threads as are still free. So one session
+        # with slow handlers leaves half of the threads to others.
+        owner = ctx.session or ctx.principal
+        threads = self.threads
+        while threads.count(owner) >= self.limits.threads - len(threads):
+            await self.thread_ended.wait()
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+        ended = asyncio.Event()
+
+        def work() -> None:
+            try:
+                outcome.set_result(context.run(function))
+            except StopIteration as error:  # which no coroutine can raise
+                outcome.set_exception(RuntimeError(f"StopIteration: {error}"))
+            except BaseException as error:  # noqa: BLE001  # it belongs to the call that waits
+                outcome.set_exception(error)
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
+                loop.call_soon_threadsafe(leave)
+
+        def leave() -> None:
+            ended.set()
+            threads.remove(owner)
+            # All who wait look whether there is a thread for them, in their order.
+            self.thread_ended.set()
+            self.thread_ended.clear()
+
+        threading.Thread(target=work, name="streamhttp_mcp handler", daemon=True).start()
+        threads.append(owner)
+        await ended.wait()
+        return outcome.result()
 
     def warn_once(self, message: str) -> None:
         """[log.bounded] Log a warning that a stranger causes: each once, and one in 10 seconds."""
@@ -5710,7 +5700,8 @@ class MCPServer(Catalog):
         if loop is not self.loop:
             self.loop = loop
             self.loop_thread = threading.get_ident()
-            self.threads = Threads(self.limits.threads)
+            self.threads = []
+            self.thread_ended = asyncio.Event()
             self.closing = asyncio.Event()
             self.stopped = asyncio.Event()
 
@@ -5800,8 +5791,8 @@ class MCPServer(Catalog):
         self.listener = None
         self.living = False
         self.lifespan_context = None
+        self.closing.clear()  # `handle` can still be used
         await self.life.aclose()
-        self.closing.clear()  # `handle` may be used again
 
     @contextlib.asynccontextmanager
     async def serving(

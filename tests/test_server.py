@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import concurrent.futures
+import contextlib
 import errno
 import functools
 import gc
@@ -1278,6 +1279,39 @@ async def test_running_call_may_finish_while_the_server_stops():
         assert (reply.message, reply.headers["connection"]) == (text_result(1, "waited"), "close")
         await closing
         assert await calling.end() == b""
+
+
+@spoken
+async def test_closed_server_that_is_used_again_says_that_it_is_well():
+    """[health.counts] By `handle` alone, in the same event loop, and by a second start; closed twice is closed once."""
+    mcp = MCPServer("test")
+    health = Request("GET", "/health", {"host": "localhost"})
+    for use in (functools.partial(mcp.start, port=0), mcp.enter_lifespan):
+        await use()
+        assert (await mcp.handle(health)).status == 200
+        await mcp.close()
+        await mcp.close()
+        assert (await mcp.handle(health)).status == 200
+    await MCPServer("never used").close()
+
+
+@spoken
+async def test_start_that_fails_leaves_nothing_behind():
+    """[bind.localhost] [shutdown.graceful] The lifespan is left, and a start on another port works."""
+    events = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(server: MCPServer):
+        events.append("opened")
+        yield
+        events.append("closed")
+
+    mcp = MCPServer("test", lifespan=lifespan)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError):
+        await mcp.start(port=taken.getsockname()[1])
+    assert events == ["opened", "closed"]
+    async with mcp.serving():
+        assert events == ["opened", "closed", "opened"]
 
 
 SERVER = """

@@ -5839,8 +5839,9 @@ class MCPServer(Catalog):
                 try:
                     if on_start is not None:
                         on_start(url)
-                    else:
-                        print(f"{name} listens on {url} - Ctrl+C stops it", file=sys.stderr)
+                    else:  # in one write: several processes may start at once
+                        said = f"{name} listens on {url} - Ctrl+C stops it\n"
+                        print(said, end="", file=sys.stderr)
                     await self.stopped.wait()
                 finally:
                     await self.close()

@@ -44,7 +44,8 @@ def section(title: str) -> str:
 
 # Each example and each command has a name here, in the order of the README.
 GREETER, EMBEDDING, PAINTER = code_blocks("python")
-RUN_DEMO, RUN_TESTS, RUN_GREETER, CALL_GREET, TWO_CHANNELS, RUN_PAINTERS = code_blocks("sh")
+RUN_DEMO, RUN_TESTS, CALL_GREET, TWO_CHANNELS, RUN_PAINTERS = code_blocks("sh")
+(RUN_GREETER,) = re.findall(r"start your server: `(.+?)`", README)
 (ANSWER,) = code_blocks("json")
 CHOICE = {"action": "accept", "content": {"colour": "blue"}}
 

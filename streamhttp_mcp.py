@@ -5850,9 +5850,11 @@ class MCPServer(Catalog):
 
     def handle_problem(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """[limits.descriptors] asyncio logs an error for each client that it cannot accept."""
-        if "socket.accept() out of system resource" in context["message"]:
+        problem = context["message"]
+        if "socket.accept() out of system resource" in problem:
             self.warn_once("no descriptor is left for a new connection: see `ulimit -n`")
-        else:
+        # For each of them it tries to accept again a second later, when the listener may be closed.
+        elif not (self.stopped.is_set() and "_start_serving" in problem):
             loop.default_exception_handler(context)
 
     def stop(self) -> None:

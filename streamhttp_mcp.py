@@ -821,9 +821,9 @@ class Stream:
     ended = False
     responses = 0  # how many there were
     status = 200  # the HTTP status of a JSON body
-    size = 0  # bytes of the events, as the account counts them
+    size = 0  # bytes of all events here, as the account counts them
     last_number = 0  # of the newest event
-    handed_number = 0  # of the newest event that was handed to a reader
+    handed_number = 0  # of the newest event that a reader has taken
     # A stream without a name cannot be resumed, and keeps nothing that was read.
     name = ""  # the first half of its event ids
     retry_seconds: float | None = None  # given: each reader first gets an empty event with an id
@@ -842,20 +842,17 @@ class Stream:
         self.takes_stream = takes_stream
         self.responses_left = responses_left  # at 0 the stream ends; math.inf: it has no end
         self.is_sse = False  # it is an event stream, whatever comes
-        self.events: list[Event] = []  # unread, or kept for resuming clients
+        self.unread: list[Event] = []
+        self.handed: list[Event] = []  # taken by a reader, and kept for clients that come back
         self.waiting: list[asyncio.Future[None]] = []
 
     def __repr__(self) -> str:
-        return f"<Stream with {self.unread} unread messages{', ended' if self.ended else ''}>"
+        return f"<Stream with {len(self.unread)} unread messages{', ended' if self.ended else ''}>"
 
     @property
     def undecided(self) -> bool:
         """Whether the answer may still become one JSON body or an event stream."""
         return not self.is_sse and not self.ended
-
-    @property
-    def unread(self) -> int:
-        return self.last_number - self.handed_number
 
     @property
     def endless(self) -> bool:
@@ -864,7 +861,7 @@ class Stream:
     @property
     def delivered(self) -> bool:
         """Whether the stream has ended, and all of it was handed to a reader."""
-        return self.ended and self.unread == 0
+        return self.ended and not self.unread
 
     async def wait(self) -> None:
         """Wait for the next change: a message, a reader, a reading, the end."""
@@ -892,7 +889,7 @@ class Stream:
         if self.takes_stream and not self.ended:
             self.push(data, needed)
             may_wait = 0 if len(data) > LARGE else UNREAD
-            while self.reader is not None and self.unread > may_wait and not self.ended:
+            while self.reader is not None and len(self.unread) > may_wait and not self.ended:
                 await self.wait()
         if self.reader is None:  # [handler.yields] a handler that only reports lets the others run
             await asyncio.sleep(0)
@@ -904,7 +901,7 @@ class Stream:
 
     def push_once(self, data: bytes) -> None:
         """[notice.once] Add a notice, unless the same one still waits to be read."""
-        if all(event.data != data for event in self.unread_events()):
+        if all(event.data != data for event in self.unread):
             self.push(data)
 
     def answer(self, response: bytes | None, status: int = 200) -> None:
@@ -922,7 +919,7 @@ class Stream:
 
     def add(self, data: bytes, needed: bool, kind: str) -> None:
         self.last_number += 1
-        self.events.append(Event(self.last_number, data, needed, kind))
+        self.unread.append(Event(self.last_number, data, needed, kind))
         # A small response that is a JSON body leaves at once, and is not worth counting.
         if self.is_sse or len(data) > LARGE:
             self.size += len(data) + OVERHEAD
@@ -933,7 +930,7 @@ class Stream:
         """From here on the answer is an event stream, if the client takes one."""
         if self.takes_stream and not self.is_sse:
             self.is_sse = True
-            self.keep(self.events)  # from now on, all of them count
+            self.count()  # a JSON body may not have been counted
             self.wake()
 
     def use_sse_if_silent(self) -> None:
@@ -963,8 +960,10 @@ class Stream:
         locked out by its own old connection.
         """
         if after is not None:  # forget what the client has seen, and hand over the rest again
+            self.unread = [event for event in self.handed + self.unread if event.number > after]
+            self.handed = []
             self.handed_number = after
-            self.forget_handed()
+            self.count()
         # [stream.prime] [stream.retry-before-close] The first bytes come at once. Their id lets a
         # client resume before there is any message, and `retry` says when.
         opening = COMMENT
@@ -977,48 +976,51 @@ class Stream:
 
     def take(self) -> bytes:
         """Hand over all events that are ready, as they are on the wire."""
-        if not self.name:  # [stream.no-event-ids]
+        if not self.name:  # [stream.no-event-ids] what was handed over before is written by now
             self.forget_handed()
+        if not self.unread:
+            return b""
         pieces = []
-        for number, data, _, kind in self.unread_events():
+        for number, data, _, kind in self.unread:
             pieces.append(format_event(data, f"{self.name}-{number}" if self.name else "", kind))
-        if self.unread:
-            self.handed_number = self.last_number
-            self.wake()
+        self.handed_number = self.unread[-1].number
+        self.handed += self.unread
+        self.unread = []
+        self.wake()
         return b"".join(pieces)
-
-    def unread_events(self) -> list[Event]:
-        first = len(self.events)
-        while first > 0 and self.events[first - 1].number > self.handed_number:
-            first -= 1
-        return self.events[first:]
 
     # Forgetting.
 
+    def count(self) -> None:
+        """Tell the account how many bytes are here."""
+        size = 0
+        for event in self.handed + self.unread:
+            size += len(event.data) + OVERHEAD
+        self.account.add(size - self.size)
+        self.size = size
+
     def forget_handed(self) -> None:
-        if self.events and self.events[0].number <= self.handed_number:
-            self.keep(self.unread_events())
+        if self.handed:
+            self.handed = []
+            self.count()
+
+    def forget_all(self) -> None:
+        self.handed = []
+        self.unread = []
+        self.count()
 
     def forget_notifications(self, size: int) -> None:
         """[stream.bounded] Forget the oldest notifications, about `size` bytes; others stay."""
-        kept = []
         # If there is a reader, the newest messages stay: `send` lets UNREAD of them wait for it.
-        safe_from = self.last_number + 1
-        if self.reader is not None:
-            safe_from = max(self.handed_number, self.last_number - UNREAD) + 1
-        for event in self.events:
-            if size > 0 and not event.needed and event.number < safe_from:
+        old = self.unread if self.reader is None else self.unread[:-UNREAD]
+        forgotten = set()
+        for event in self.handed + old:
+            if size > 0 and not event.needed:
                 size -= len(event.data) + OVERHEAD
-            else:
-                kept.append(event)
-        self.keep(kept)
-
-    def keep(self, events: list[Event]) -> None:
-        """Keep only these events."""
-        size = sum(len(event.data) + OVERHEAD for event in events)
-        self.account.add(size - self.size)
-        self.size = size
-        self.events = events
+                forgotten.add(event.number)
+        self.handed = [event for event in self.handed if event.number not in forgotten]
+        self.unread = [event for event in self.unread if event.number not in forgotten]
+        self.count()
 
 
 @dataclass(slots=True, eq=False)
@@ -1053,7 +1055,7 @@ class Reader:
             return
         stream.reader = None
         if not stream.name:  # nobody can come back for it
-            stream.keep([])
+            stream.forget_all()
         stream.wake()
         # [disconnect.not-cancel] With a session, `on_left` does not cancel the call.
         if stream.on_left is not None and not stream.delivered:
@@ -1586,7 +1588,10 @@ def error_object(code: int, message: str, data: object = None) -> Message:
 
 def encode_notification(method: str, params: Message | None = None) -> bytes:
     """[notification.no-id] Write a notification."""
-    return encode(present(jsonrpc="2.0", method=method, params=params))
+    message: Message = {"jsonrpc": "2.0", "method": method}
+    if params is not None:
+        message["params"] = params
+    return encode(message)
 
 
 def present(**members: Any) -> Message:
@@ -1991,7 +1996,7 @@ class Session(Account):
         stream.name = ""
         stream.forget_handed()
         if stream.reader is None:
-            stream.keep([])
+            stream.forget_all()
 
     def make_room(self, goal: int) -> None:
         """[limits.delivered] Forget streams that were read to their end, then old notifications."""
@@ -2141,7 +2146,7 @@ async def wait_for_form(server: MCPServer, stream: Stream) -> None:
             await stream.wait()
     except asyncio.CancelledError:  # the client disconnected before the answer had a form
         stream.end()  # nobody can come back for it
-        stream.keep([])
+        stream.forget_all()
         if stream.on_left is not None:
             stream.on_left()
         raise
@@ -2151,7 +2156,7 @@ async def wait_for_form(server: MCPServer, stream: Stream) -> None:
 
 def make_reply(stream: Stream, session: Session | None) -> Reply:
     """The reply to a POST, when the form of its answer is decided."""
-    cancelled = stream.ended and not stream.events
+    cancelled = stream.ended and not stream.unread
     if cancelled or not stream.takes_json:
         stream.use_sse()
     if stream.is_sse:
@@ -2160,9 +2165,9 @@ def make_reply(stream: Stream, session: Session | None) -> Reply:
         return Reply(200, EVENT_STREAM_HEADERS, stream=stream)
     if cancelled:  # and the client takes no event stream, which could simply end
         return Reply(202)
-    body = stream.events[0].data
+    body = stream.unread[0].data
     if stream.size:
-        stream.keep([])
+        stream.forget_all()
     return Reply(stream.status, JSON_HEADERS, body)
 
 

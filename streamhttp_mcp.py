@@ -3476,12 +3476,8 @@ class Context:
 
     async def list_roots(self, *, key: str | None = None) -> list[Message]:
         """Ask for the folders that the client works in: [{'uri': 'file:///home/ada'}]."""
-        answer = await self.ask_one(list_roots(), key)
-        return cast("list[Message]", answer)
-
-    async def ping(self) -> None:
-        """Find out whether the client is there. ToolError for a client of 2026-07-28."""
-        await self.ask_one(Question("ping", {}, (), dict))
+        answer: list[Message] = await self.ask_one(list_roots(), key)
+        return answer
 
     # For plain `def` handlers, which run in a thread.
 
@@ -3525,12 +3521,7 @@ def check_questions(ctx: Context, questions: dict[str, Question]) -> None:
         raise ToolError(f"nothing can be asked in {ctx.method} of {ctx.protocol_version}")
     missing = []
     for question in questions.values():
-        if ctx.is_stateless and question.method == "ping":
-            raise ToolError(f"ping cannot be asked in revision {ctx.protocol_version}")
-        for path in question.capabilities:
-            if not is_declared(ctx, path):
-                missing.append(path)
-                break
+        missing += [path for path in question.capabilities if not is_declared(ctx, path)]
     if missing:
         raise MissingCapability(*missing)
 

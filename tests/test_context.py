@@ -565,18 +565,6 @@ def test_roots_are_asked_for_and_answered():
     assert outcome_of(asks, {"result": {"roots": roots}}) == text(repr(roots))
 
 
-def test_client_is_pinged_whatever_it_declared():
-    """[ping.answer] A ping needs no capability, and its answer is empty."""
-
-    async def asks(ctx):
-        return await ctx.ping()
-
-    assert question_of(asks) == {"method": "ping", "params": {}}
-    assert outcome_of(asks, {"result": {}}) == text("None")
-    answer = outcome_of(asks, {"error": {"code": -32603, "message": "asleep"}})
-    assert answer == failure("the client refused ping: asleep")
-
-
 @spoken
 async def test_several_questions_are_asked_at_once_and_answered_in_any_order():
     """[request.id-fresh] All are on the wire before the first answer; ids are not used twice in a session."""

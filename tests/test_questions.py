@@ -756,19 +756,6 @@ async def test_other_methods_take_no_notice_of_answers(method):
 
 
 @spoken
-async def test_client_cannot_be_pinged():
-    """[mrtr.supported-methods] [stream.no-requests] There is no question for it."""
-    mcp = MCPServer("test")
-
-    @mcp.tool()
-    async def ask(ctx: Context) -> None:
-        await ctx.ping()
-
-    answer = await StatelessClient(mcp, ALL).call("ask")
-    assert answer.result == said("ping cannot be asked in revision 2026-07-28") | {"isError": True}
-
-
-@spoken
 async def test_question_after_an_event_comes_on_the_stream():
     """[mrtr.input-required] [stream.no-requests] And so does the missing capability, as 200 is said by then."""
     mcp = MCPServer("test")

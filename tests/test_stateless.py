@@ -680,17 +680,17 @@ async def test_server_never_sends_a_request():
         await ctx.info("let me see")
         form = {"type": "object", "properties": {"a": {"type": "string"}}}
         asks = {"form": lambda: ctx.elicit("?", form), "url": lambda: ctx.elicit_url("?", "https://a.example", "1"),
-                "sample": lambda: ctx.sample("?"), "roots": ctx.list_roots, "ping": ctx.ping,
+                "sample": lambda: ctx.sample("?"), "roots": ctx.list_roots,
                 "all": lambda: ctx.ask(a=elicit_form("?", form))}  # fmt: skip
         return str(await asks[what]())
 
     client = StatelessClient(mcp, {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}})
-    for what in ("form", "url", "sample", "roots", "ping", "all"):
+    for what in ("form", "url", "sample", "roots", "all"):
         answer = await client.call("curious", {"what": what}, meta={META + "logLevel": "debug"})
         first, last = answer.page.messages
         assert first["method"] == "notifications/message" and "id" not in first
         assert "method" not in last
-        assert last["result"]["resultType"] == ("complete" if what == "ping" else "input_required")
+        assert last["result"]["resultType"] == "input_required"
     assert last["result"].keys() == {"resultType", "inputRequests", "requestState", "_meta"}
 
 

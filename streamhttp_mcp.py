@@ -3391,6 +3391,12 @@ class Context:
         else:
             await asyncio.sleep(0)
 
+    # await ctx.info("half way", "a logger")
+    debug = functools.partialmethod(log, "debug")
+    info = functools.partialmethod(log, "info")
+    warning = functools.partialmethod(log, "warning")
+    error = functools.partialmethod(log, "error")
+
     async def notify(self, method: str, params: Message) -> None:
         """[stream.related-only] [progress.stop] Send what belongs to this call, until it has ended.
 
@@ -3400,18 +3406,6 @@ class Context:
             await self.stream.send(encode_notification(method, params))
         else:
             await asyncio.sleep(0)
-
-    async def debug(self, data: Any, logger_name: str | None = None) -> None:
-        await self.log("debug", data, logger_name)
-
-    async def info(self, data: Any, logger_name: str | None = None) -> None:
-        await self.log("info", data, logger_name)
-
-    async def warning(self, data: Any, logger_name: str | None = None) -> None:
-        await self.log("warning", data, logger_name)
-
-    async def error(self, data: Any, logger_name: str | None = None) -> None:
-        await self.log("error", data, logger_name)
 
     async def close_sse_stream(self) -> None:
         """Close the connection and go on; the client comes back for the rest (2025-11-25 only).

@@ -379,5 +379,7 @@ def test_the_life_of_a_request_is_told_with_names_that_exist():
     assert len(names) > 15
     for name in names:
         owner, _, attribute = name.rpartition(".")
-        assert not owner or hasattr(getattr(streamhttp_mcp, owner), attribute), name
-        assert re.search(rf"def {attribute}\b", SOURCE), name
+        if owner:
+            assert callable(getattr(getattr(streamhttp_mcp, owner), attribute)), name
+        else:
+            assert re.search(rf"def {attribute}\b", SOURCE), name

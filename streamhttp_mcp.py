@@ -3540,11 +3540,9 @@ def elicit_form(message: str, schema: Any) -> Question:
 
     [elicit.form-request] The answer is an ElicitResult.
     """
-    if isinstance(schema, dict):
-        requested = schema
-    else:
-        requested = flat_schema(schema_of(schema))
-    check_form(requested)
+    by_hand = isinstance(schema, dict)
+    form = schema if by_hand else flat_schema(schema_of(schema))
+    check_form(form)
 
     def read(answer: Message) -> ElicitResult:
         result = read_action(answer)
@@ -3552,31 +3550,23 @@ def elicit_form(message: str, schema: Any) -> Question:
             content = answer.get("content")
             if content is None:  # a form whose fields are all optional
                 content = {}
-            check(content, requested, "content")  # [elicit.validate-received]
+            check(content, form, "content")  # [elicit.validate-received]
             result.content = content
-            result.data = content if isinstance(schema, dict) else convert(content, schema)
+            result.data = content if by_hand else convert(content, schema)
         return result
 
-    params = {"message": message, "requestedSchema": requested}
-    return Question("elicitation/create", params, ("elicitation",), read)
+    params = {"message": message, "requestedSchema": form}
+    return Question("elicitation/create", params, ["elicitation"], read)
 
 
 def flat_schema(schema: Schema) -> Schema:
     """Write a class's schema as forms have it: an optional field is not null, but absent."""
     properties = {}
     for name, member in schema.get("properties", {}).items():
-        member = dict(member)
-        kinds = [kind for kind in member.pop("anyOf", ()) if kind != {"type": "null"}]
+        kinds = [kind for kind in member.get("anyOf", ()) if kind != {"type": "null"}]
         if len(kinds) == 1:
-            member = {**kinds[0], **member}
-        elif kinds:
-            member["anyOf"] = kinds
-        if isinstance(member.get("type"), list):
-            types_left = [kind for kind in member["type"] if kind != "null"]
-            member["type"] = types_left[0] if len(types_left) == 1 else types_left
-        if "default" in member and member["default"] is None:
-            del member["default"]
-        properties[name] = member
+            member = {**kinds[0], **member, "anyOf": None}
+        properties[name] = present(**member)  # without a default of null
     return present(type=schema.get("type"), properties=properties, required=schema.get("required"))
 
 
@@ -3585,12 +3575,16 @@ def check_form(schema: Schema) -> None:
     if schema.get("type") != "object":
         raise ValueError("a form needs the schema of an object, or a class with fields")
     for name, member in schema.get("properties", {}).items():
-        simple = member.get("type") in ("string", "number", "integer", "boolean")
-        choice = "enum" in member or "oneOf" in member
-        items = member.get("items", {}) if member.get("type") == "array" else {}
-        if not (simple or choice or "enum" in items or "anyOf" in items):
-            expected = "must be a string, a number, a boolean or an enum"
-            raise ValueError(f"the form's property {name!r} {expected}")
+        match member:
+            case (
+                {"type": "string" | "number" | "integer" | "boolean"}
+                | {"enum": _}
+                | {"oneOf": _}
+                | {"type": "array", "items": {"enum": _} | {"anyOf": _}}
+            ):
+                continue
+        expected = "must be a string, a number, a boolean or an enum"
+        raise ValueError(f"the form's property {name!r} {expected}")
 
 
 def read_action(answer: Message) -> ElicitResult:
@@ -3604,7 +3598,7 @@ def read_action(answer: Message) -> ElicitResult:
 def elicit_url(message: str, url: str, elicitation_id: str) -> Question:
     """[elicit.url-request] Ask the user to visit a URL, for what the client must not see."""
     params = {"mode": "url", "message": message, "url": url, "elicitationId": elicitation_id}
-    return Question("elicitation/create", params, ("elicitation.url",), read_action)
+    return Question("elicitation/create", params, ["elicitation.url"], read_action)
 
 
 def sample_message(
@@ -3639,9 +3633,8 @@ def sample_message(
 
 def read_sample(answer: Message) -> Message:
     """[sampling.validate-content] Check a CreateMessageResult, and return it. ValueError."""
-    for block in blocks_of(answer):
-        if not isinstance(block, dict) or not is_content(block):
-            raise ValueError("expected content: one or several content blocks")
+    if not all(map(is_content, blocks_of(answer))):
+        raise ValueError("expected content: one or several content blocks")
     if not isinstance(answer.get("model"), str) or answer.get("role") not in ("user", "assistant"):
         raise ValueError("expected a message with role, content and model")
     return answer

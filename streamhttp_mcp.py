@@ -3252,7 +3252,7 @@ class Question:
 
     method: str  # 'elicitation/create'
     params: Message
-    capabilities: tuple[str, ...]  # what the client must have declared: ('sampling.tools',)
+    capabilities: Sequence[str]  # what the client must have declared: ['sampling.tools']
     read: Callable[[Message], Any]  # from the answer to what `ask` returns; ValueError
 
 
@@ -3269,8 +3269,8 @@ class MissingCapability(ToolError):
     """The client has not declared a capability that a question needs: 'sampling.tools', say."""
 
     def __init__(self, *paths: str) -> None:
-        names = ", ".join(paths)
-        super().__init__(f"the client cannot be asked: it did not declare the capability {names}")
+        problem = "the client cannot be asked: it did not declare the capability"
+        super().__init__(f"{problem} {', '.join(paths)}")
         self.required: Message = {}  # as the client would declare it: {'sampling': {'tools': {}}}
         for path in paths:
             inner = self.required
@@ -3308,14 +3308,14 @@ class Context:
     client_info: Message
     client_capabilities: Message
     log_level: int  # log messages below it are not sent
-    meta: Message = field(default_factory=dict)  # the `_meta` of the request
     # The call while it runs.
+    meta: Message = field(init=False)  # the `_meta` of the request, as `call_method` reads it
     task: asyncio.Task[Any] | None = None
     cancelled: str | None = None  # why; a plain `def` handler looks at it and stops
     progress: float = -math.inf  # the last one reported
     waits: set[Any] = field(default_factory=set)  # what a plain handler waits for, see `wait`
     # The questions so far, and what the client brought when it called again (2026-07-28).
-    asked: set[str] = field(default_factory=set)  # their keys
+    asked: frozenset[str] = frozenset()  # their keys
     answers: Message = field(default_factory=dict)  # key -> the answer that was accepted
     input_responses: Message = field(default_factory=dict)  # key -> what the client says now
     request_state: str | None = None  # the `state` of the InputRequired before
@@ -3413,8 +3413,7 @@ class Context:
         For a call that runs for minutes. [stream.open-until-response] An older client takes the end
         of a stream for the end of the call, so for that nothing happens.
         """
-        session = self.session
-        if session is not None and session.version >= "2025-11-25" and not session.two_channel:
+        if self.protocol_version == "2025-11-25":
             self.stream.release()
             await asyncio.sleep(0)
 
@@ -3435,10 +3434,10 @@ class Context:
         capability), does not answer in time, refuses, or answers in a wrong shape.
         """
         check_questions(self, questions)
-        for key in questions:
-            if key in self.asked:  # [mrtr.keys-unique]
-                raise ValueError(f"each question needs a key of its own, and {key!r} was used")
-            self.asked.add(key)
+        used = self.asked & questions.keys()
+        if used:  # [mrtr.keys-unique]
+            raise ValueError(f"each question needs a key of its own, and {min(used)!r} was used")
+        self.asked |= questions.keys()
         if self.is_stateless:
             return await ask_by_replay(self, questions)
         return await ask_on_stream(self, questions)
@@ -3451,22 +3450,22 @@ class Context:
 
     async def elicit(self, message: str, schema: Any, *, key: str | None = None) -> ElicitResult:
         """Ask the user to fill in a form, see `elicit_form`. ToolError as for `ask`."""
-        answer = await self.ask_one(elicit_form(message, schema), key)
-        return cast(ElicitResult, answer)
+        answer: ElicitResult = await self.ask_one(elicit_form(message, schema), key)
+        return answer
 
     async def elicit_url(
         self, message: str, url: str, elicitation_id: str, *, key: str | None = None
     ) -> ElicitResult:
         """Ask the user to visit a URL. 'accept' says that the user agreed, not that it is done."""
-        answer = await self.ask_one(elicit_url(message, url, elicitation_id), key)
-        return cast(ElicitResult, answer)
+        answer: ElicitResult = await self.ask_one(elicit_url(message, url, elicitation_id), key)
+        return answer
 
     async def sample(
         self, messages: str | list[Message], *, key: str | None = None, **options: Any
     ) -> Message:
         """Ask the client's model. `sample_message` has the options, `text_of` reads the answer."""
-        answer = await self.ask_one(sample_message(messages, **options), key)
-        return cast(Message, answer)
+        answer: Message = await self.ask_one(sample_message(messages, **options), key)
+        return answer
 
     async def list_roots(self, *, key: str | None = None) -> list[Message]:
         """Ask for the folders that the client works in: [{'uri': 'file:///home/ada'}]."""
@@ -3483,12 +3482,10 @@ class Context:
             raise RuntimeError("Context.wait is for plain def handlers; here, await the coroutine")
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         self.waits.add(future)
+        future.add_done_callback(self.waits.discard)
         if self.cancelled is not None:
             future.cancel()
-        try:
-            return future.result()
-        finally:
-            self.waits.discard(future)
+        return future.result()
 
     # Ending.
 
@@ -3513,7 +3510,7 @@ def check_questions(ctx: Context, questions: dict[str, Question]) -> None:
     # [mrtr.supported-methods] Without a session, not every method may ask, nor ask everything.
     if ctx.is_stateless and ctx.method not in MAY_ASK:
         raise ToolError(f"nothing can be asked in {ctx.method} of {ctx.protocol_version}")
-    missing = []
+    missing: list[str] = []
     for question in questions.values():
         missing += [path for path in question.capabilities if not is_declared(ctx, path)]
     if missing:
@@ -3522,13 +3519,13 @@ def check_questions(ctx: Context, questions: dict[str, Question]) -> None:
 
 def is_declared(ctx: Context, path: str) -> bool:
     """Whether the client has declared a capability, or a part of one: 'sampling.tools'."""
-    declared: Any = ctx.client_capabilities
-    for name in path.split("."):
-        declared = declared.get(name) if isinstance(declared, dict) else None
-    if path == "elicitation":  # [elicit.declared-mode-only] without parts it means forms
-        return isinstance(declared, dict) and (not declared or "form" in declared)
-    if "." in path and ctx.protocol_version < "2025-11-25":  # parts are younger than that client
-        return False
+    name, _, part = path.partition(".")
+    declared = ctx.client_capabilities.get(name)
+    parts = declared if isinstance(declared, dict) else {}
+    if part:  # parts are younger than the clients of 2025-06-18
+        return parts.get(part) is not None and ctx.protocol_version >= "2025-11-25"
+    if name == "elicitation":  # [elicit.declared-mode-only] without parts it means forms
+        return declared == {} or "form" in parts
     return declared is not None
 
 
@@ -3628,7 +3625,7 @@ def sample_message(
         tools=tools,
         toolChoice=tool_choice,
     )
-    return Question("sampling/createMessage", params, tuple(needs), read_sample)
+    return Question("sampling/createMessage", params, needs, read_sample)
 
 
 def read_sample(answer: Message) -> Message:
@@ -3645,13 +3642,14 @@ def list_roots() -> Question:
 
     [roots.changes] Nothing is remembered between two questions, so a change of roots needs no care.
     """
-    return Question("roots/list", {}, ("roots",), read_roots)
+    return Question("roots/list", {}, ["roots"], read_roots)
 
 
 def read_roots(answer: Message) -> list[Message]:
     """[roots.list] ValueError."""
     check(answer, ROOTS_SCHEMA)
-    return cast("list[Message]", answer["roots"])
+    roots: list[Message] = answer["roots"]
+    return roots
 
 
 ROOTS_SCHEMA: Schema = {

@@ -228,7 +228,7 @@ from typing import (
     get_args,
     get_origin,
 )
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from uuid import UUID
 
 __version__ = "0.2.0"
@@ -3044,10 +3044,10 @@ METHODS = {
 class Channel(Stream):
     """The stream of a call whose POST was only acknowledged: all that it says goes elsewhere."""
 
-    def __init__(self, session: Session, tool: str = "") -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.session = session
-        self.tool = tool  # '' where the call is no tools/call
+        self.tool = ""  # the tool that is called; '' where the call is no tools/call
 
     async def send(self, data: bytes, needed: bool = False) -> None:
         """[lesson.tool-stream] Write into the tool's own stream, if that is read."""
@@ -3064,9 +3064,9 @@ class Channel(Stream):
         if response is not None:
             self.responses += 1
             self.session.standalone_stream().push(response, needed=True)
-        streams = [call.stream for call in self.session.calls if call.stream is not self]
-        tools = [stream.tool for stream in streams if isinstance(stream, Channel)]
-        if self.tool in self.session.tool_streams and self.tool not in tools:
+        others = [call.stream for call in self.session.calls if call.stream is not self]
+        running = [cast(Channel, stream).tool for stream in others]
+        if self.tool in self.session.tool_streams and self.tool not in running:
             self.session.tool_streams.pop(self.tool).end()
 
     def release(self) -> None:
@@ -3074,36 +3074,40 @@ class Channel(Stream):
 
 
 def find_two_channel_routes(parts: list[str], request: Request) -> Routes | None:
-    """The second map of URLs: the parts of a path -> what is there. None: nothing."""
+    """The second map of URLs: the parts of a path -> what is there. None: nothing.
+
+    The variables of the request are those of its query and those of its path.
+    """
+    query = request.target.partition("?")[2]
+    request.variables = dict(parse_qsl(query, keep_blank_values=True))
     match parts:
         case ["sse"]:  # [channel.two-endpoints] [legacy.old-endpoints]
-            return {"GET": Route(handle_sse, needs_stream=True), "OPTIONS": PREFLIGHT}
+            return SSE
         case ["sse", "message"]:  # [lesson.routes] The lesson has several names for one thing.
             return MESSAGES
         case ["messages"] | ["request"] | ["notifications"] | ["notifications", "initialized"]:
             return MESSAGES
         case ["initialize"]:
-            return {"POST": Route(handle_initialize, needs_json=True), "OPTIONS": PREFLIGHT}
+            return INITIALIZE
         case ["sse", session_id]:
-            request.variables = {"session_id": session_id}
-            return {"GET": Route(handle_sse, needs_stream=True), "OPTIONS": PREFLIGHT}
+            request.variables["session_id"] = session_id
+            return SSE
         case ["sse", session_id, "tool", tool]:
-            request.variables = {"session_id": session_id, "tool": unquote(tool)}
-            return {"GET": Route(handle_tool_stream, needs_stream=True), "OPTIONS": PREFLIGHT}
+            request.variables |= {"session_id": session_id, "tool": unquote(tool)}
+            return TOOL_STREAM
     return None
 
 
 async def handle_sse(server: MCPServer, request: Request) -> Reply:
     """Read the primary stream of the session in the URL, or open a session, as in 2024-11-05."""
-    if session_id_in_url(request) is not None:
+    if "session_id" in request.variables:
         session = find_two_channel_session(server, request)
         return read_stream(request, session, session.standalone_stream)
     # `initialize` will tell who the client is.
     session = server.sessions.open(ClientInfo(request.principal, "", {}, {}), two_channel=True)
-    stream = session.endless_stream()
+    stream = session.standalone_stream()
+    stream.name = ""  # it cannot be resumed, so its events have no ids
     stream.kind = "message"  # [channel.message-events]
-    session.standalone = stream
-    session.streams[""] = stream  # without a name it cannot be resumed
     # [channel.endpoint-event] The first event says where to POST.
     where = f"{server.root_path}/messages?session_id={session.id}"
     stream.push(where.encode(), needed=True, kind="endpoint")
@@ -3124,101 +3128,53 @@ async def handle_tool_stream(server: MCPServer, request: Request) -> Reply:
 
 async def handle_initialize(server: MCPServer, request: Request) -> Reply:
     """[lesson.initialize] Open a session as the single endpoint does."""
-    message = read_implied(request)
+    message = read_body(request)
     if not is_initialize(message):
         raise HTTPError(400, "expected an initialize request, or its params")
-    request.takes_json = True
-    request.takes_stream = False
     return initialize(server, request, message, two_channel=True)
 
 
 async def handle_message(server: MCPServer, request: Request) -> Reply:
     """[channel.post-202] Acknowledge at once. What the message brings about comes on the stream."""
-    body = read_implied(request)
-    session = find_two_channel_session(server, request, body)
-    lesson = session_id_in_url(request) is None
-    if isinstance(body, list):
-        start_batch(server, request, session, body)
-        return Reply(200, JSON_HEADERS, b"{}") if lesson else Reply(202)
-    method = body.get("method", "")
+    body = read_body(request)
+    message = body if isinstance(body, dict) else {}  # a batch has no session id of its own
+    session = find_two_channel_session(server, request, message, message.get("params"))
+    lesson = "session_id" not in request.variables
     # [lesson.id-given] The lesson's requests have no ids, which would make them notifications.
-    if lesson and method and "id" not in body and not method.startswith("notifications/"):
+    method = message.get("method", "")
+    if lesson and method and "id" not in message and not method.startswith("notifications/"):
         session.asked += 1
-        body["id"] = session.asked
-    if not is_request(body):
-        take_message(session, body)
-    elif is_initialize(body) or (not session.version and method != "ping"):
-        response = answer_initialize(server, request, session, body)
-        session.standalone_stream().push(response, needed=True)
-    else:
-        await wait_for_room(session)
-        check_load(server)
-        tool = body.get("params", {}).get("name") if method == "tools/call" else None
-        channel = Channel(session, tool if isinstance(tool, str) else "")
-        start_call(session_call(server, request, session, body, channel))
-    # [lesson.acknowledge] A client that sent no id learns here which one the response will have.
-    return Reply(200, JSON_HEADERS, encode(present(id=body.get("id")))) if lesson else Reply(202)
-
-
-def start_batch(server: MCPServer, request: Request, session: Session, batch: list[Any]) -> None:
-    messages = check_batch(session, batch)
-    requests = [message for message in messages if is_request(message)]
+        message["id"] = session.asked
+    messages = check_batch(session, body) if isinstance(body, list) else [message]
+    requests = [each for each in messages if is_request(each)]
     if requests:
+        await wait_for_room(session, len(requests))
         check_load(server, len(requests))
-        check_room(session, len(requests))
-    for message in messages:
-        if is_request(message):
-            start_call(session_call(server, request, session, message, Channel(session)))
-        else:
-            take_message(session, message)
+    for each in messages:
+        take_from_channel(server, request, session, each)
+    if not lesson:
+        return Reply(202)
+    # [lesson.acknowledge] A client that sent no id learns here which one the response will have.
+    return Reply(200, JSON_HEADERS, encode(present(id=message.get("id"))))
 
 
-async def wait_for_room(session: Session) -> None:
-    """[limits.backlog] Wait for a slow reader. HTTPError where nobody reads what waits."""
-    stream = session.standalone_stream()
-    while not session.has_room() and stream.reader is not None:
-        await stream.wait()
-    # The client may have disconnected meanwhile, and then the session has ended.
-    session.sessions.find(session.id, session.principal, two_channel=True)
-    check_room(session)
-
-
-def answer_initialize(
-    server: MCPServer, request: Request, session: Session, message: Message
-) -> bytes:
-    """[channel.initialize-first] Answer `initialize`, or refuse what comes before it."""
-    try:
-        if not is_initialize(message):
-            raise RPCError(INVALID_REQUEST, "send initialize first")
-        client = read_client(server, request, message, two_channel=True)
-    except RPCError as error:
-        return encode_error(message["id"], error)
-    session.version = client.version
-    session.client_info = client.info
-    session.client_capabilities = client.capabilities
-    return encode_result(message["id"], introduction(server, session))
-
-
-def read_implied(request: Request) -> Any:
+def read_body(request: Request) -> Any:
     """Parse a body. Where the path says what is meant, {"protocol": "mcp"} is enough, as params."""
     body = parse_json(request.body)
-    implied = IMPLIED.get(request.path.removesuffix("/"))
-    if implied is not None and isinstance(body, dict) and "jsonrpc" not in body:
-        params = {**implied.get("params", {}), **body}
-        body = {"jsonrpc": "2.0", **implied, "params": params}
-    return body if isinstance(body, list) else check_envelope(body)
+    if isinstance(body, list):
+        return body
+    method = request.path.strip("/")
+    if method in IMPLIED and isinstance(body, dict) and "jsonrpc" not in body:
+        # Version '' is not served, so `read_client` chooses the newest one.
+        params = {"protocolVersion": "", **body}
+        body = {"jsonrpc": "2.0", "method": method, "params": params, **IMPLIED[method]}
+    return check_envelope(body)
 
 
-def find_two_channel_session(server: MCPServer, request: Request, body: Any = None) -> Session:
+def find_two_channel_session(server: MCPServer, request: Request, *bodies: Any) -> Session:
     """[lesson.session-id] The id comes in the URL, in the header, or in the body. HTTPError."""
-    message = body if isinstance(body, dict) else {}
-    params = message.get("params")  # in a response it may be anything
-    places = [
-        session_id_in_url(request),
-        request.headers.get("mcp-session-id"),
-        message.get("sessionId"),
-        params.get("sessionId") if isinstance(params, dict) else None,
-    ]
+    places = [request.variables.get("session_id"), request.headers.get("mcp-session-id")]
+    places += [body.get("sessionId") for body in bodies if isinstance(body, dict)]
     for session_id in places:
         if isinstance(session_id, str):
             return server.sessions.find(session_id, request.principal, two_channel=True)
@@ -3226,17 +3182,53 @@ def find_two_channel_session(server: MCPServer, request: Request, body: Any = No
     raise HTTPError(400, problem)
 
 
-def session_id_in_url(request: Request) -> str | None:
-    query = parse_qs(request.target.partition("?")[2], keep_blank_values=True)
-    return request.variables.get("session_id") or query.get("session_id", [None])[0]
+async def wait_for_room(session: Session, calls: int) -> None:
+    """[limits.backlog] Wait for a slow reader. HTTPError where nobody reads what waits."""
+    stream = session.standalone_stream()
+    while not session.has_room() and stream.reader is not None:
+        await stream.wait()
+    # The client may have disconnected meanwhile, and then the session has ended.
+    session.sessions.find(session.id, session.principal, two_channel=True)
+    check_room(session, calls)
 
 
+def take_from_channel(
+    server: MCPServer, request: Request, session: Session, message: Message
+) -> None:
+    if not is_request(message):
+        take_message(session, message)
+    elif is_initialize(message) or (not session.version and message["method"] != "ping"):
+        answer_initialize(server, request, session, message)
+    else:
+        channel = Channel(session)
+        if message["method"] == "tools/call":
+            channel.tool = str(message.get("params", {}).get("name"))
+        start_call(session_call(server, request, session, message, channel))
+
+
+def answer_initialize(
+    server: MCPServer, request: Request, session: Session, message: Message
+) -> None:
+    """[channel.initialize-first] Answer `initialize`, or refuse what comes before it."""
+    try:
+        if not is_initialize(message):
+            raise RPCError(INVALID_REQUEST, "send initialize first")
+        client = read_client(server, request, message, two_channel=True)
+        session.version = client.version
+        session.client_info = client.info
+        session.client_capabilities = client.capabilities
+        response = encode_result(message["id"], introduction(server, session))
+    except RPCError as error:
+        response = encode_error(message["id"], error)
+    session.standalone_stream().push(response, needed=True)
+
+
+SSE: Routes = {"GET": Route(handle_sse, needs_stream=True), "OPTIONS": PREFLIGHT}
+TOOL_STREAM: Routes = {"GET": Route(handle_tool_stream, needs_stream=True), "OPTIONS": PREFLIGHT}
 MESSAGES: Routes = {"POST": Route(handle_message, needs_json=True), "OPTIONS": PREFLIGHT}
-IMPLIED: dict[str, Message] = {  # by the path of a POST
-    # Version '' is not served, so `read_client` chooses the newest one.
-    "/initialize": {"id": 0, "method": "initialize", "params": {"protocolVersion": ""}},
-    "/notifications/initialized": {"method": "notifications/initialized"},
-}
+INITIALIZE: Routes = {"POST": Route(handle_initialize, needs_json=True), "OPTIONS": PREFLIGHT}
+# The messages whose params alone may come, by the path of their POST.
+IMPLIED: dict[str, Message] = {"initialize": {"id": 0}, "notifications/initialized": {}}
 
 
 # ---- 12 Context, and questions to the client ---------------------------------------------------

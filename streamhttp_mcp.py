@@ -6105,22 +6105,18 @@ def add_tools(mcp: MCPServer, root: Path) -> None:
 
 
 def add_documents(mcp: MCPServer, root: Path) -> None:
+    details = {"mime_type": "text/plain", "description": "A document of the served folder."}
     """Offer the documents as resources, to a prompt, and to completion."""
     listed = list(itertools.islice(list_documents(root), MAX_LISTED))
 
     # The + lets the variable contain a slash.
-    @mcp.resource("doc://{+path}", mime_type="text/plain")
+    @mcp.resource("doc://{+path}", **details)
     def document(path: str) -> str:
-        """Any document of the served folder."""
         return read_document(root, path)
 
-    def add_document(path: str) -> None:
-        @mcp.resource("doc://" + quote(path), name=path, mime_type="text/plain")
-        def listed_document() -> str:
-            return read_document(root, path)
-
     for path in listed:
-        add_document(path)
+        read = functools.partial(read_document, root, path)
+        mcp.add_resource(read, "doc://" + quote(path), name=path, **details)
 
     @mcp.prompt()
     def review_document(path: DocumentPath) -> str:
@@ -6379,8 +6375,8 @@ Serve the documents of a folder over MCP, read only. A document is Markdown, tex
 reStructuredText or source code. Open the address that is printed to watch the conversation."""
 
 
-def parse_arguments(argv: Sequence[str] | None) -> Any:
-    """Read the command line. A wrong one is reported in one line, and the exit code is 2."""
+def command_line() -> Any:
+    """What reads the command line. A wrong one is reported in one line, and the exit code is 2."""
     # A program that serves its own tools does not need argparse, so the import stands here.
     import argparse
 
@@ -6400,6 +6396,12 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     add("--allowed-host", action="append", default=[], metavar="HOST",
         help="Clients may call the server by this name, too. May be repeated.")  # fmt: skip
     add("--log-level", choices=["debug", "info", "warning", "error"], default="info",
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the documents of a folder until Ctrl+C."""
+    parser = command_line()
         help="Log this much to stderr. (%(default)s)")  # fmt: skip
     add("--version", action="version", version=f"%(prog)s {__version__}", help="Show the version.")
     args = parser.parse_args(argv)
@@ -6409,12 +6411,6 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         parser.error(f"argument --session-timeout: expected seconds, got {args.session_timeout}")
     if not args.root.is_dir():
         parser.error(f"argument --root: there is no folder {str(args.root)!r}")
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve the documents of a folder until Ctrl+C."""
-    args = parse_arguments(argv)
     style = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=args.log_level.upper(), format=style)
     try:
@@ -6425,8 +6421,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             allowed_hosts=args.allowed_host,
         )
     except ValueError as error:  # an empty token, say
-        print(f"streamhttp_mcp: error: {error}", file=sys.stderr)
-        return 2
+        parser.error(str(error))
 
     def greet(url: str) -> None:
         print(welcome(url, args.root, bool(args.token)), flush=True)

@@ -3083,9 +3083,11 @@ def find_two_channel_routes(parts: list[str], request: Request) -> Routes | None
     match parts:
         case ["sse"]:  # [channel.two-endpoints] [legacy.old-endpoints]
             return SSE
-        case ["sse", "message"]:  # [lesson.routes] The lesson has several names for one thing.
-            return MESSAGES
-        case ["messages"] | ["request"] | ["notifications"] | ["notifications", "initialized"]:
+        # [lesson.routes] The lesson has several names for one thing.
+        case (
+            ["messages"] | ["request"] | ["sse", "message"]
+            | ["notifications"] | ["notifications", "initialized"]
+        ):  # fmt: skip
             return MESSAGES
         case ["initialize"]:
             return INITIALIZE
@@ -3121,8 +3123,7 @@ async def handle_tool_stream(server: MCPServer, request: Request) -> Reply:
     session = find_two_channel_session(server, request)
     tool = request.variables["tool"]
     if tool not in server.tools or not server.enable_tool_sse:
-        message = "there is no such tool, or it has no own stream: read the primary stream"
-        raise HTTPError(404, message)
+        raise HTTPError(404, "no such tool, or it has no own stream: read the primary stream")
     return read_stream(request, session, functools.partial(session.tool_stream, tool))
 
 
@@ -3178,8 +3179,7 @@ def find_two_channel_session(server: MCPServer, request: Request, *bodies: Any) 
     for session_id in places:
         if isinstance(session_id, str):
             return server.sessions.find(session_id, request.principal, two_channel=True)
-    problem = "the session id is missing: GET /sse, or POST /initialize, to get one"
-    raise HTTPError(400, problem)
+    raise HTTPError(400, "the session id is missing: GET /sse, or POST /initialize, to get one")
 
 
 async def wait_for_room(session: Session, calls: int) -> None:
@@ -3261,8 +3261,8 @@ class MissingCapability(ToolError):
     """The client has not declared a capability that a question needs: 'sampling.tools', say."""
 
     def __init__(self, *paths: str) -> None:
-        problem = "the client cannot be asked: it did not declare the capability"
-        super().__init__(f"{problem} {', '.join(paths)}")
+        names = ", ".join(paths)
+        super().__init__(f"the client cannot be asked: it did not declare the capability {names}")
         self.required: Message = {}  # as the client would declare it: {'sampling': {'tools': {}}}
         for path in paths:
             inner = self.required
@@ -3270,6 +3270,7 @@ class MissingCapability(ToolError):
                 inner = inner.setdefault(name, {})
 
 
+@dataclass(eq=False)
 class InputRequired(BaseException):
     """Ends a call with questions. `Context.ask` raises it for a client of 2026-07-28.
 
@@ -3278,12 +3279,8 @@ class InputRequired(BaseException):
     so that it passes a handler's `except Exception`.
     """
 
-    def __init__(
-        self, questions: dict[str, Question] | None = None, state: str | None = None
-    ) -> None:
-        super().__init__()
-        self.questions = questions or {}
-        self.state = state
+    questions: dict[str, Question] = field(default_factory=dict)
+    state: str | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -3383,7 +3380,7 @@ class Context:
         else:
             await asyncio.sleep(0)
 
-    # await ctx.info("half way", "a logger")
+    # The same with its level in its name: await ctx.info("half way", "a logger")
     debug = functools.partialmethod(log, "debug")
     info = functools.partialmethod(log, "info")
     warning = functools.partialmethod(log, "warning")
@@ -3499,7 +3496,7 @@ def check_questions(ctx: Context, questions: dict[str, Question]) -> None:
     [operation.negotiated-capabilities] [operation.negotiated-only] [roots.check-capability]
     [mrtr.declared-only] What the client did not declare is not asked.
     """
-    # [mrtr.supported-methods] Without a session, not every method may ask, nor ask everything.
+    # [mrtr.supported-methods] Without a session, not every method may ask.
     if ctx.is_stateless and ctx.method not in MAY_ASK:
         raise ToolError(f"nothing can be asked in {ctx.method} of {ctx.protocol_version}")
     missing: list[str] = []
@@ -3572,8 +3569,9 @@ def check_form(schema: Schema) -> None:
                 | {"type": "array", "items": {"enum": _} | {"anyOf": _}}
             ):
                 continue
-        expected = "must be a string, a number, a boolean or an enum"
-        raise ValueError(f"the form's property {name!r} {expected}")
+        raise ValueError(
+            f"the form's property {name!r} must be a string, a number, a boolean or an enum"
+        )
 
 
 def read_action(answer: Message) -> ElicitResult:
@@ -6105,9 +6103,9 @@ def add_tools(mcp: MCPServer, root: Path) -> None:
 
 
 def add_documents(mcp: MCPServer, root: Path) -> None:
-    details = {"mime_type": "text/plain", "description": "A document of the served folder."}
     """Offer the documents as resources, to a prompt, and to completion."""
     listed = list(itertools.islice(list_documents(root), MAX_LISTED))
+    details = {"mime_type": "text/plain", "description": "A document of the served folder."}
 
     # The + lets the variable contain a slash.
     @mcp.resource("doc://{+path}", **details)
@@ -6396,14 +6394,14 @@ def command_line() -> Any:
     add("--allowed-host", action="append", default=[], metavar="HOST",
         help="Clients may call the server by this name, too. May be repeated.")  # fmt: skip
     add("--log-level", choices=["debug", "info", "warning", "error"], default="info",
+        help="Log this much to stderr. (%(default)s)")  # fmt: skip
+    add("--version", action="version", version=f"%(prog)s {__version__}", help="Show the version.")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve the documents of a folder until Ctrl+C."""
     parser = command_line()
-        help="Log this much to stderr. (%(default)s)")  # fmt: skip
-    add("--version", action="version", version=f"%(prog)s {__version__}", help="Show the version.")
     args = parser.parse_args(argv)
     if not 0 <= args.port <= 65535:
         parser.error(f"argument --port: expected 0 to 65535, got {args.port}")

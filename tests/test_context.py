@@ -619,6 +619,7 @@ TOOLS, CONTEXT = {"tools": [{"name": "f", "inputSchema": {"type": "object"}}]}, 
         ({}, A_URL, "elicitation.url"),
         ({}, A_SAMPLE, "sampling"),
         ({}, list_roots(), "roots"),
+        ({}, sample_message("?", **TOOLS), "sampling, sampling.tools"),
         ({"elicitation": {}}, A_URL, "elicitation.url"),  # empty means forms only
         ({"elicitation": {"form": {}}}, A_URL, "elicitation.url"),
         ({"elicitation": {"url": {}}}, A_FORM, "elicitation"),

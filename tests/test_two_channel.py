@@ -226,6 +226,20 @@ async def test_batch_is_for_the_one_revision_that_has_them():
 
 
 @spoken
+async def test_calls_of_a_batch_speak_on_the_streams_of_their_tools():
+    """[batch.receive] [lesson.tool-stream] As they would if each had come alone."""
+    mcp, gate = busy()
+    client = await Pupil(mcp).open(protocolVersion="2025-03-26")
+    own = await client.read("/tool/wait")
+    gate.set()
+    batch = [call("a", "wait", {"progressToken": "t"}), ping("b")]
+    accepted = await client.learn("/messages", batch, mcp_session_id=client.session_id)
+    assert (accepted.status, accepted.reply.body) == (200, b"{}")
+    assert await own.wait_end() == [progress("t", 1), progress("t", 2)]
+    assert {message["id"] for message in await client.page.wait_messages(2)} == {"a", "b"}
+
+
+@spoken
 async def test_handler_that_would_close_the_stream_to_be_polled_does_not():
     """[stream.open-until-response] It is the only way to this client, whatever revision it negotiated."""
     mcp = two_channel()

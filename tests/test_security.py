@@ -670,5 +670,7 @@ async def test_tls_client_that_does_not_agree_to_the_end_stops_no_deadline(caplo
 
 
 def test_token_that_no_header_can_carry_is_told_in_a_line(capsys):
-    assert main(["--token", "two words"]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(["--token", "two words"])
+    assert ended.value.code == 2
     assert capsys.readouterr().err == "streamhttp_mcp: error: a token is one or more visible ASCII characters, without spaces\n"

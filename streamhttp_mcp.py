@@ -569,7 +569,7 @@ def parse_head(head: str, limits: Limits) -> Request:
 
 
 def parse_fields(text: str, limits: Limits) -> dict[str, str]:
-    """Split header lines: 'Accept: a\\r\\nHost: b\\r\\n' -> {'accept': 'a', 'host': 'b'}. HTTPError."""
+    """Split header lines into names and values: 'Accept: a\\r\\n' -> {'accept': 'a'}. HTTPError."""
     count = text.count("\n")
     if count > limits.header_fields:
         raise HTTPError(431, f"more than {limits.header_fields} header fields")

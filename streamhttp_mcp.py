@@ -228,7 +228,7 @@ from typing import (
     get_args,
     get_origin,
 )
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes, urlsplit
 from uuid import UUID
 
 __version__ = "0.2.0"
@@ -4342,9 +4342,10 @@ TEXT_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circu
 
 
 def parse_template(template: str, what: str = "resource") -> tuple[str, ...]:
-    """[uri.template] Split a URI template: 'a/{x}b' -> ('a/', 'x', 'b'); one part is a plain URI.
+    """[uri.template] Split a URI template: 'a/{x}b' -> ('a/', 'x', 'b '); one part is a plain URI.
 
-    Simple and reserved expansion are known, {name} and {+path}. ValueError for the others.
+    Simple and reserved expansion are known, {name} and {+path}. ValueError for the others. The
+    space at the end is one that no normalized URI has: the last part occurs at the end alone.
     """
     parts = re.split(r"\{(\+?\w+)\}", template, flags=re.ASCII)
     literals = parts[::2]
@@ -4352,44 +4353,38 @@ def parse_template(template: str, what: str = "resource") -> tuple[str, ...]:
         hint = "write {name} or {+path}, with text between two of them"
         raise ValueError(f"{what}: cannot use the URI template {template!r}: {hint}")
     parts[::2] = map(normalize_uri, literals)
+    parts[-1] += " "
     return tuple(parts)
 
 
 def match_template(parts: tuple[str, ...], uri: str) -> dict[str, str] | None:
-    """Find the variables of a normalized URI: (('a/', 'x', 'b'), 'a/1b') -> {'x': '1'}.
+    """Find the variables of a normalized URI: (('a/', 'x', 'b '), 'a/1b') -> {'x': '1'}.
 
     [template.linear] A variable ends where the text after it first occurs; the last one takes what
     is left. This is one pass: no pattern is built from a template, and no URI makes it slow.
     """
     if not uri.startswith(parts[0]):
         return None
-    # No normalized URI has a space. So the last part, with a space, occurs at the end alone.
-    literals = [*parts[2:-1:2], parts[-1] + " "]
-    rest = uri[len(parts[0]) :] + " "
     values = {}
-    for name, literal in zip(parts[1::2], literals):
+    rest = uri.removeprefix(parts[0]) + " "
+    for name, literal in zip(parts[1::2], parts[2::2]):
         value, found, rest = rest.partition(literal)
-        if not found:
-            return None
         value = unquote(value)  # [uri.percent-decoded]
-        if climbs(value) or ("/" in value and name[0] != "+"):
+        if not found or CLIMBS.search(value) or ("/" in value and name[0] != "+"):
             return None
         values[name.removeprefix("+")] = value
     return values
 
 
-def climbs(value: str) -> bool:
-    """[template.no-climbing] Whether a path leads out of a folder: '../a', 'a\\..', '/a', 'C:a'.
-
-    So does an empty one.
-    """
-    segments = re.split(r"[/\\]", value)
-    return (
-        ".." in segments
-        or segments[0] == ""
-        or re.match("[A-Za-z]:", value) is not None
-        or "\0" in value
-    )
+# [template.no-climbing] A path that leads out of a folder: '../a', 'a\\..', '/a', 'C:a', or ''.
+CLIMBS = re.compile(
+    r"""
+      \A ( [/\\] | [A-Za-z]: | \Z )        # absolute, or empty
+    | ( \A | [/\\] ) \.\. ( [/\\] | \Z )  # a segment that is '..'
+    | \0
+    """,
+    re.VERBOSE,
+)
 
 
 def normalize_uri(uri: str) -> str:
@@ -4402,9 +4397,8 @@ def normalize_uri(uri: str) -> str:
 
 
 def normalize_escape(escape: re.Match[str]) -> str:
-    """'%7e' -> '~', '%2f' -> '%2F', and '%' alone -> '%25'. One escape is one byte (latin-1)."""
-    byte = unquote(escape[0], "latin-1")
-    return quote(byte, safe="", encoding="latin-1")
+    """'%7e' -> '~', '%2f' -> '%2F', and '%' alone -> '%25'."""
+    return quote(unquote_to_bytes(escape[0]), safe="")
 
 
 # ---- 14 Schema ---------------------------------------------------------------------------------

@@ -4252,12 +4252,11 @@ def is_for_model(value: Any) -> bool:
 
     A list is content if it holds only text, or something that is never data.
     """
-    if value is None:
+    if value is None or isinstance(value, str):
         return True
     items = items_of(value)
-    if any(map(is_content, items)):
-        return True
-    return items != [] and all(isinstance(item, str) for item in items)
+    only_text = all(isinstance(item, str) for item in items)
+    return (only_text and items != []) or any(map(is_content, items))
 
 
 def items_of(value: Any) -> list[Any]:
@@ -4270,11 +4269,10 @@ def items_of(value: Any) -> list[Any]:
 
 
 def content_blocks(value: Any) -> list[Message]:
-    items = enumerate(items_of(value))
-    return [content_block(item, f"content[{number}]") for number, item in items]
+    return [content_block(item, ("content", i)) for i, item in enumerate(items_of(value))]
 
 
-def content_block(value: Any, path: str = "content") -> Message:
+def content_block(value: Any, path: Where = "content") -> Message:
     """[tool.content-types] [tool.resource-link] 'hi' -> {'type': 'text', 'text': 'hi'}
 
     Data becomes JSON text. SchemaError names a place below `path` that has no form in JSON.
@@ -4331,12 +4329,8 @@ def to_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def to_text(data: Any) -> str:
-    """Plain data as JSON for a model. A model reads any language, so the text is not ASCII."""
-    return TEXT_ENCODER.encode(data)
-
-
-TEXT_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
+# Plain data as JSON for a model. A model reads any language, so the text is not ASCII.
+to_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 # URIs and their templates.
 

@@ -3682,9 +3682,8 @@ class Catalog:
 
     Each decorator takes what the `add_` method of the same kind takes, works with and without
     parentheses, and returns the function unchanged. All entries may have a `title`, a
-    `description` (or else the docstring), `annotations`, `icons` and `meta`, a resource
-    also `mime_type` and `size`. TypeError or
-    ValueError refuses what clients could not read or could not call.
+    `description` (or else the docstring), `annotations`, `icons` and `meta`, a resource also
+    `mime_type` and `size`. TypeError or ValueError refuses what clients could not read or call.
     """
 
     def __init__(self) -> None:
@@ -3706,7 +3705,7 @@ class Catalog:
         """Register a resource or a template: `@mcp.resource("doc://{name}")`."""
         if not uri or callable(uri):
             raise TypeError('a resource needs a URI: write @mcp.resource("doc://name")')
-        return decorator(self.add_resource, uri, details)
+        return functools.partial(self.add_resource, uri=uri, **details)
 
     def prompt(self, name: Any = None, **details: Any) -> Function:
         """Register a prompt: `@mcp.prompt` or `@mcp.prompt("name")`."""
@@ -3719,74 +3718,75 @@ class Catalog:
     def add_tool(
         self, function: Function, name: str | None = None, *,
         input_schema: Schema | None = None, output_schema: Schema | None = None, **details: Any,
-    ) -> None:  # fmt: skip
+    ) -> Function:  # fmt: skip
         """[tool.definition] Register a tool. A schema that is given is shown as it is and enforced.
 
         [schema.dialects-documented] Schemas are JSON Schema 2020-12. Under an `input_schema` the
         function gets the arguments as JSON values, whatever its hints say.
         """
-        handler = Handler(function, "tool", name, input_schema)
-        check(handler.name, TOOL_NAME, "tool name")  # [tool.name-form]
-        output_schema, wraps = output_form(handler, output_schema)
-        definition = define(handler, details)
-        definition |= present(inputSchema=handler.form.schema, outputSchema=output_schema)
-        headers = mirrored_headers(handler.form.schema, handler.what)
-        self.put(self.tools, handler.name, Tool(handler, definition, wraps, headers))
+        tool = Tool(function, "tool", name, input_schema)
+        check(tool.name, TOOL_NAME, "tool name")  # [tool.name-form]
+        output_schema, tool.output = output_form(tool, output_schema)
+        tool.wraps = output_schema is not tool.output
+        tool.define(details, inputSchema=tool.form.schema, outputSchema=output_schema)
+        tool.headers = mirrored_headers(tool.form.schema, tool.what)
+        self.put(self.tools, tool.name, tool)
         self.notify_tools_changed()
+        return function
 
     def add_resource(
         self, function: Function, uri: str, *, name: str | None = None,
         mime_type: str | None = None, **details: Any,
-    ) -> None:  # fmt: skip
+    ) -> Function:  # fmt: skip
         """Register a resource, or a template, where {name} in the URI is the parameter `name`."""
         uri = str(uri)
-        handler = Handler(function, "resource", name)
+        resource = Resource(function, "resource", name)
         # [resource.custom-scheme]
         if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri):
-            raise ValueError(f"{handler.what}: the URI {uri!r} has no scheme, as in 'doc://a'")
-        parts = parse_template(uri, handler.what)
-        variables = {part.removeprefix("+") for part in parts[1::2]}
-        unknown = variables - handler.form.schema["properties"].keys()
-        for parameter in unknown | handler.required - variables:
-            raise handler.refusal(parameter, f"the parameters must be the variables of {uri!r}")
-        definition = define(handler, {"uri": uri, "mimeType": mime_type, **details})
-        resource = Resource(handler, definition, parts)
+            raise ValueError(f"{resource.what}: the URI {uri!r} has no scheme, as in 'doc://a'")
+        resource.template = parse_template(uri, resource.what)
+        variables = {part.removeprefix("+") for part in resource.template[1::2]}
+        unknown = variables - resource.form.schema["properties"].keys()
+        for parameter in unknown | resource.required - variables:
+            raise resource.refusal(parameter, f"the parameters must be the variables of {uri!r}")
+        details["mimeType"] = mime_type
         if variables:  # [resource.templates]
-            definition["uriTemplate"] = definition.pop("uri")
+            resource.define(details, uriTemplate=uri)
             self.put(self.templates, uri, resource)
         else:
+            resource.define(details, uri=uri)
             self.put(self.resources, normalize_uri(uri), resource)
         self.notify_resources_changed()
+        return function
 
-    def add_prompt(self, function: Function, name: str | None = None, **details: Any) -> None:
+    def add_prompt(self, function: Function, name: str | None = None, **details: Any) -> Function:
         """Register a prompt. Its parameters are its arguments, which are strings on the wire."""
-        handler = Handler(function, "prompt", name)
-        arguments = []
-        for parameter, schema in handler.form.schema["properties"].items():
-            argument = {
-                "name": parameter,
-                "description": schema.get("description"),
-                "required": parameter in handler.required,
-            }
-            arguments.append(argument)
-        definition = define(handler, {"arguments": arguments or None, **details})
-        self.put(self.prompts, handler.name, Prompt(handler, definition))
+        prompt = Prompt(function, "prompt", name)
+        required = prompt.required
+        arguments = [
+            present(name=key, description=schema.get("description"), required=key in required)
+            for key, schema in prompt.form.schema["properties"].items()
+        ]
+        prompt.define(details, arguments=arguments or None)
+        self.put(self.prompts, prompt.name, prompt)
         self.notify_prompts_changed()
+        return function
 
-    def add_completion(self, function: Function, name: str | None = None) -> None:
+    def add_completion(self, function: Function, name: str | None = None) -> Function:
         """Register `complete(ref, argument, context)`, which returns suggested values, or None.
 
         The three are dicts, as they are on the wire. A function may leave some of them out.
         """
-        handler = Handler(function, "completion", name)
-        for parameter in handler.required - {"ref", "argument", "context"}:
+        completer = Handler(function, "completion", name)
+        for parameter in completer.required - {"ref", "argument", "context"}:
             complaint = "a completion handler takes ref, argument and context"
-            raise handler.refusal(parameter, complaint)
-        self.completer = handler
+            raise completer.refusal(parameter, complaint)
+        self.completer = completer
+        return function
 
-    def put(self, table: dict[str, Any], key: str, entry: Tool | Resource | Prompt) -> None:
+    def put(self, table: dict[str, Any], key: str, entry: Handler) -> None:
         if key in table:
-            log.warning("%s replaces another one of the same name", entry.handler.what)
+            log.warning("%s replaces another one of the same name", entry.what)
         table[key] = entry
 
     # KeyError if there is no such entry.
@@ -3796,9 +3796,7 @@ class Catalog:
         self.notify_tools_changed()
 
     def remove_resource(self, uri: str) -> None:
-        if uri in self.templates:
-            del self.templates[uri]
-        else:
+        if self.templates.pop(uri, None) is None:
             del self.resources[normalize_uri(uri)]
         self.notify_resources_changed()
 
@@ -3844,99 +3842,11 @@ class Catalog:
 def decorator(add: Function, given: Any, details: Message) -> Function:
     """Register the given function at once, or return a function that registers its argument."""
     if callable(given):
-        add(given, **details)
-        return cast(Function, given)
-
-    def register(function: Function) -> Function:
-        add(function, given, **details)
-        return function
-
-    return register
+        return cast(Function, add(given, **details))
+    return functools.partial(add, name=given, **details)
 
 
-# One entry of each kind.
-
-
-@dataclass(slots=True)
-class Tool:
-    handler: Handler
-    definition: Message  # as tools/list shows it
-    # Whether data is always sent as {'result': data}, as the output schema says.
-    wraps: bool
-    # ('where', 'region') -> 'mcp-param-region': the header that mirrors this argument.
-    headers: dict[tuple[str, ...], str]
-
-    async def call(self, ctx: Context, arguments: Message) -> Message:
-        """Check the arguments, run the handler, and write what it returns as a CallToolResult."""
-        form = self.handler.form
-        check(arguments, form.schema, "arguments")  # [tool.validate-inputs]
-        # [tool.extra-arguments] The form drops arguments that the function does not have.
-        value = await self.handler(ctx, form.read(arguments, "arguments"))
-        schema = self.definition.get("outputSchema")
-        if isinstance(value, ToolResult):
-            result = write_result(value)
-        elif schema is None and is_for_model(value):
-            result = {"content": content_blocks(value)}
-        else:
-            data = plain(value)
-            text = {"type": "text", "text": to_text(data)}  # [tool.structured-also-text]
-            if self.wraps or not isinstance(data, dict):  # [tool.structured-object]
-                data = {"result": data}
-            result = {"content": [text], "structuredContent": data}
-        # [tool.output-conforms] Clients reject a result that does not fit the schema.
-        if schema is not None and "isError" not in result:
-            check(result.get("structuredContent"), schema, "structuredContent")
-        return result
-
-
-@dataclass(slots=True)
-class Resource:
-    handler: Handler
-    definition: Message
-    template: tuple[str, ...]  # see `parse_template`
-
-    async def read(self, ctx: Context, uri: str, variables: Message) -> list[Message]:
-        """Run the handler. It may return contents as they are sent, with URIs of their own."""
-        value = await self.handler(ctx, self.handler.read_texts(variables))
-        items = items_of(value)
-        if items and all(map(is_contents, items)):
-            return [plain(item, "contents") for item in items]
-        return [self.write_contents(uri, value)]
-
-    def write_contents(self, uri: str, value: Any) -> Message:
-        """Bytes become a blob, text stays text, and data becomes JSON text."""
-        if isinstance(value, bytes):
-            value = Media(data=value)
-        if isinstance(value, Media):  # [resource.binary-encoded]
-            contents = {"mimeType": value.mime_type, "blob": to_base64(value.data)}
-        elif isinstance(value, str):
-            contents = {"mimeType": "text/plain", "text": plain(value)}
-        else:
-            contents = {"mimeType": "application/json", "text": to_text(plain(value))}
-        if "mimeType" in self.definition:
-            contents["mimeType"] = self.definition["mimeType"]
-        return {"uri": uri, **contents}
-
-
-@dataclass(slots=True)
-class Prompt:
-    handler: Handler
-    definition: Message
-
-    async def get(self, ctx: Context, texts: Message) -> Message:
-        """[prompt.get] [prompt.resource-link] Make a GetPromptResult of the handler's value."""
-        value = await self.handler(ctx, self.handler.read_texts(texts))
-        messages = []
-        for item in items_of(value):
-            match item:
-                case {"role": "user" | "assistant" as role, "content": content}:
-                    messages.append({"role": role, "content": content_block(content)})
-                case _:
-                    messages.append(user(item))
-        return present(description=self.definition.get("description"), messages=messages)
-
-
-# What is known of a function at registration.
+# One entry of each kind. It is inspected when it is registered.
 
 
 class Handler:
@@ -3946,33 +3856,31 @@ class Handler:
     arguments as JSON values.
     """
 
+    definition: Message  # as the lists show it
+
     def __init__(
-        self, function: Function, kind: str, name: str | None = None, schema: Schema | None = None
+        self, function: Function, kind: str, name: str | None, schema: Schema | None = None
     ) -> None:
-        inner = innermost(function)
+        signature = inspect.signature(function)
         self.function = function
-        self.name: str = name or inner.__name__
-        if self.name == "__call__":
-            self.name = type(function).__name__
+        inner, self.bound = innermost(function)
+        self.name: Any = name or getattr(inner, "__name__", type(inner).__name__)
         self.what = f"{kind} {self.name}"  # for messages
-        self.doc = inspect.getdoc(inner)
-        self.scope = getattr(inner, "__globals__", {})  # where hints that are text look for names
-        self.context: str | None = None  # the name of the parameter that takes the Context
+        # What has the docstring, and the hints.
+        self.inner = inner if hasattr(inner, "__name__") else type(inner).__call__
         calls = (function, type(function).__call__)
         for call in calls:
             if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
                 raise TypeError(f"{self.what}: a generator function has no result: return a list")
         self.is_coroutine = any(map(inspect.iscoroutinefunction, calls))
-        signature = inspect.signature(function)
-        self.returns = signature.return_annotation
+        self.contexts: list[str] = []  # the names of the parameters that take the Context
         parameters = []
-        self.bound = bound_names(function)  # what the author has settled is not for clients
         for parameter in signature.parameters.values():
             if parameter.name in self.bound:
                 continue
             hint = self.read_parameter(parameter)
-            if self.context is None and takes_context(hint):
-                self.context = parameter.name
+            if takes_context(hint):
+                self.contexts.append(parameter.name)
                 continue
             if schema is not None:
                 hint = Any
@@ -3995,19 +3903,35 @@ class Handler:
             raise self.refusal(name, "is positional-only, but arguments come by name")
         if name in ("self", "cls") and hint is parameter.empty:
             raise self.refusal(name, "a method needs its object: register object.method")
+        # A hint may be text, or hold text: 'list[int]' -> list[int].
+        holder = types.SimpleNamespace(__annotations__={"hint": hint})
+        scope = getattr(self.inner, "__globals__", {})
         try:
-            return read_hint(hint, self.scope)
+            return typing.get_type_hints(holder, scope, include_extras=True)["hint"]
         except Exception as error:  # noqa: BLE001  # an unknown name, say
             raise self.refusal(name, f"cannot read the hint {hint!r}: {error}") from None
 
     def refusal(self, parameter: str, complaint: str) -> TypeError:
         return TypeError(f"{self.what}, parameter {parameter}: {complaint}")
 
+    def define(self, details: Message, **members: Any) -> None:
+        """Make the definition: the details, which are checked, and other members. SchemaError."""
+        place = f"{self.what}, details"
+        given = {"name": self.name, "description": inspect.getdoc(self.inner), **present(**details)}
+        given["_meta"] = given.pop("meta", None)
+        # An object of pydantic writes null for what it does not have.
+        text = json.dumps(plain(given, place))
+        definition = json.loads(text, object_hook=without_null)
+        check(definition, DETAILS, place)
+        self.definition = definition | present(**members)
+
     async def __call__(self, ctx: Context, arguments: Message) -> Any:
+        """Call the function with arguments that `form` has read."""
+        # What the author has bound is not for clients: **arguments might take it from them.
         for name in self.bound:
             arguments.pop(name, None)
-        if self.context is not None:
-            arguments = {**arguments, self.context: ctx}
+        for name in self.contexts:
+            arguments[name] = ctx
         if self.is_coroutine:
             value = await self.function(**arguments)
         else:
@@ -4022,7 +3946,7 @@ class Handler:
     def read_texts(self, texts: Message) -> Message:
         """[prompt.invalid-params] Turn strings of a prompt or a URI into hinted types. RPCError."""
         schema = self.form.schema
-        values = dict(texts)
+        values: Message = dict(texts)
         for name, text in texts.items():
             try:
                 check({name: text}, {**schema, "required": []})
@@ -4032,35 +3956,77 @@ class Handler:
                     values[name] = parse_json(str(text).encode())
         try:
             check(values, schema, "arguments")
-            return cast(Message, self.form.read(values, "arguments"))
+            values = self.form.read(values, "arguments")
         except SchemaError as error:
             raise RPCError(INVALID_PARAMS, f"{self.what}: {error}") from None
+        return values
 
 
-def bound_names(function: Any) -> set[str]:
-    """The keywords that functools.partial has bound, also inside of decorators."""
-    names: set[str] = set()
-    while function is not None:
+class Tool(Handler):
+    # The schema of the data that the tool promises, and whether it is sent as {'result': data}.
+    output: Schema | None
+    wraps: bool
+    # ('where', 'region') -> 'mcp-param-region': the header that mirrors this argument.
+    headers: dict[tuple[str, ...], str]
+
+    async def call(self, ctx: Context, arguments: Message) -> Message:
+        """Check the arguments, run the handler, and write what it returns as a CallToolResult."""
+        check(arguments, self.form.schema, "arguments")  # [tool.validate-inputs]
+        # [tool.extra-arguments] The form drops arguments that the function does not have.
+        value = await self(ctx, self.form.read(arguments, "arguments"))
+        if isinstance(value, ToolResult):
+            return write_result(value, self.definition.get("outputSchema"))
+        if self.output is None and is_for_model(value):
+            return {"content": content_blocks(value)}
+        data = plain(value)
+        text = {"type": "text", "text": to_text(data)}  # [tool.structured-also-text]
+        if not self.wraps and not isinstance(data, dict):  # [tool.structured-object]
+            data = {"result": data}
+        # [tool.output-conforms] Clients reject a result that does not fit the schema.
+        if self.output is not None:
+            check(data, self.output, "structuredContent")
+        if self.wraps:
+            data = {"result": data}
+        return {"content": [text], "structuredContent": data}
+
+
+class Resource(Handler):
+    template: tuple[str, ...]  # see `parse_template`
+
+    async def read(self, ctx: Context, uri: str, variables: Message) -> list[Message]:
+        """Run the handler. It may return contents as they are sent, with URIs of their own."""
+        value = await self(ctx, self.read_texts(variables))
+        items = items_of(value)
+        if items and all(map(is_contents, items)):
+            return [plain(item, "contents") for item in items]
+        declared = present(mimeType=self.definition.get("mimeType"))
+        return [{"uri": uri, **write_contents(value), **declared}]
+
+
+class Prompt(Handler):
+    async def get(self, ctx: Context, texts: Message) -> Message:
+        """[prompt.get] [prompt.resource-link] Make a GetPromptResult of the handler's value."""
+        value = await self(ctx, self.read_texts(texts))
+        messages = []
+        for item in items_of(value):
+            match item:
+                case {"role": "user" | "assistant" as role, "content": content}:
+                    messages.append({"role": role, "content": content_block(content)})
+                case _:
+                    messages.append(user(item))
+        return present(description=self.definition.get("description"), messages=messages)
+
+
+def innermost(function: Any) -> tuple[Any, set[str]]:
+    """The function inside decorators and partials, and the keywords that partials have bound."""
+    bound: set[str] = set()
+    while isinstance(function, functools.partial) or hasattr(function, "__wrapped__"):
         if isinstance(function, functools.partial):
-            names |= function.keywords.keys()
-        function = getattr(function, "func", None) or getattr(function, "__wrapped__", None)
-    return names
-
-
-def innermost(function: Any) -> Any:
-    """The function inside decorators, a partial, or an object that can be called."""
-    if isinstance(function, functools.partial):
-        function = function.func
-    function = inspect.unwrap(function)
-    if inspect.isroutine(function) or inspect.isclass(function):
-        return function
-    return type(function).__call__
-
-
-def read_hint(hint: Any, scope: Message) -> Any:
-    """Evaluate a hint, which may be text or hold text: 'list[int]' -> list[int]."""
-    holder = types.SimpleNamespace(__annotations__={"hint": hint})
-    return typing.get_type_hints(holder, scope, include_extras=True)["hint"]
+            bound |= function.keywords.keys()
+            function = function.func
+        else:
+            function = function.__wrapped__
+    return function, bound
 
 
 def takes_context(hint: Any) -> bool:
@@ -4070,26 +4036,8 @@ def takes_context(hint: Any) -> bool:
     return hint is Context
 
 
-# What lists show of an entry.
-
-
-def define(handler: Handler, details: Message) -> Message:
-    """[tool.definition] The definition of an entry, as plain data. SchemaError for bad details."""
-    place = f"{handler.what}, details"
-    members = {"name": handler.name, "description": handler.doc, **present(**details)}
-    members["_meta"] = members.pop("meta", None)
-    definition: Message = without_null(plain(members, place))
-    check(definition, DETAILS, place)
-    return definition
-
-
-def without_null(value: Any) -> Any:
-    """Drop members that are null. An object of pydantic writes null for what it does not have."""
-    if isinstance(value, list):
-        return [without_null(item) for item in value]
-    if isinstance(value, dict):
-        return {name: without_null(value[name]) for name in value if value[name] is not None}
-    return value
+def without_null(members: Message) -> Message:
+    return present(**members)
 
 
 # Many clients drop a whole list if one member of one entry has the wrong type.
@@ -4098,13 +4046,11 @@ DETAILS: Schema = {
         "name": {"type": "string"},
         "title": {"type": "string"},
         "description": {"type": "string"},
-        "uri": {"type": "string"},
         "mimeType": {"type": "string"},
         "size": {"type": "integer", "minimum": 0},
         "annotations": {"type": "object"},
         # [icon.shape]
         "icons": {"type": "array", "items": {"type": "object", "required": ["src"]}},
-        "arguments": {},
         "_meta": {"type": "object"},
     },
     "additionalProperties": False,
@@ -4125,24 +4071,25 @@ def read_schema(schema: Any, path: str) -> Schema:
     return copy
 
 
-def output_form(handler: Handler, schema: Schema | None) -> tuple[Schema | None, bool]:
-    """The output schema of a tool, if it has one, and whether this wraps the data.
+def output_form(tool: Tool, schema: Schema | None) -> tuple[Schema | None, Schema | None]:
+    """The output schema of a tool, if it has one, and the schema of the data inside.
 
     It is the author's, or what the return hint promises. [tool.structured-object]
     structuredContent is an object: 5 becomes {'result': 5}.
     """
     if schema is not None:
-        return read_schema(schema, f"{handler.what}, output_schema"), False
+        schema = read_schema(schema, f"{tool.what}, output_schema")
+        return schema, schema
     try:
-        hint = read_hint(handler.returns, handler.scope)
+        hint = typing.get_type_hints(tool.inner, include_extras=True)["return"]
         schema = schema_of(hint)
-    except Exception:  # noqa: BLE001  # it has no JSON Schema, or cannot be read
-        return None, False
+    except Exception:  # noqa: BLE001  # there is none, or it has no JSON Schema
+        return None, None
     if hint is types.NoneType or allows_content(hint):
-        return None, False
+        return None, None
     if schema.get("type") == "object":
-        return schema, False
-    return schema_of(dataclasses.make_dataclass("Result", [("result", hint)])), True
+        return schema, schema
+    return schema_of(dataclasses.make_dataclass("Result", [("result", hint)])), schema
 
 
 def allows_content(hint: Any) -> bool:
@@ -4157,20 +4104,19 @@ def allows_content(hint: Any) -> bool:
 def mirrored_headers(schema: Schema, what: str) -> dict[tuple[str, ...], str]:
     """[header.annotation-valid] Find the arguments that clients repeat in headers. ValueError."""
     headers = {}
-    waiting: list[Any] = [((), schema)]
-    while waiting:
-        path, inner = waiting.pop()
-        if not isinstance(inner, dict):  # True and False are schemas, too
+    found: list[Any] = [((), schema)]
+    for path, inner in found:  # which grows as we go
+        if isinstance(inner, bool):
             continue
         for name, member in inner.get("properties", {}).items():
-            waiting.append(((*path, name), member))
+            found.append(((*path, name), member))
         if "x-mcp-header" in inner:
             check(inner, MIRRORED, f"{what}, x-mcp-header of {'.'.join(path)}")
             headers[path] = f"mcp-param-{inner['x-mcp-header'].lower()}"
     # All of them must have been found, and under different names.
     if len(set(headers.values())) != json.dumps(schema).count('"x-mcp-header": "'):
-        complaint = "stands twice, or where no fixed path of properties leads"
-        raise ValueError(f"{what}: an x-mcp-header {complaint}")
+        place = "twice, or where no fixed path of properties leads"
+        raise ValueError(f"{what}: an x-mcp-header stands {place}")
     return headers
 
 
@@ -4196,23 +4142,21 @@ class ToolResult:
 
 
 # Return hints that promise no data.
-CONTENT = (Any, object, str, bytes, list, tuple, dict, ToolResult, inspect.Signature.empty)
+CONTENT = (Any, object, str, bytes, list, tuple, dict, ToolResult)
 
 
 class Media:
-    """Binary content from a handler: Image(path='a.png') or Image(data=b'...', format='png')."""
+    """Binary content from a handler: Image('a.png') or Image(data=b'...', format='png')."""
 
-    kind = "application"
-    default_format = "octet-stream"
+    kind: str
+    default_format: str
 
     def __init__(
-        self, path: str | Path | None = None, data: bytes | None = None, format: str | None = None
+        self, path: str | Path = "", data: bytes | None = None, format: str | None = None
     ) -> None:
-        if path is not None:
+        if data is None:
             data = Path(path).read_bytes()
             format = format or Path(path).suffix[1:]
-        if data is None:
-            raise ValueError("give a path or data")
         self.data = data
         subtype = (format or self.default_format).lower()
         self.mime_type = f"{self.kind}/{SUBTYPES.get(subtype, subtype)}"
@@ -4231,7 +4175,8 @@ class Audio(Media):
     default_format = "wav"
 
 
-def write_result(value: ToolResult) -> Message:
+def write_result(value: ToolResult, schema: Schema | None) -> Message:
+    """What the author wrote as a result. It must fit the output schema, unless it is an error."""
     result = present(
         content=content_blocks(value.content or value.structured),
         structuredContent=plain(value.structured, "structuredContent"),
@@ -4239,12 +4184,26 @@ def write_result(value: ToolResult) -> Message:
         _meta=plain(value.meta, "_meta"),
     )
     check(result, RESULT)
+    if schema is not None and not value.is_error:
+        check(result.get("structuredContent"), schema, "structuredContent")
     return result
 
 
 RESULT: Schema = {
     "properties": {"structuredContent": {"type": "object"}, "_meta": {"type": "object"}}
 }
+
+
+def write_contents(value: Any) -> Message:
+    """The contents of a resource: bytes become a blob, text stays text, data becomes JSON text."""
+    match value:
+        case bytes():  # [resource.binary-encoded]
+            return {"mimeType": "application/octet-stream", "blob": to_base64(value)}
+        case Media():
+            return {"mimeType": value.mime_type, "blob": to_base64(value.data)}
+        case str():
+            return {"mimeType": "text/plain", "text": plain(value)}
+    return {"mimeType": "application/json", "text": to_text(plain(value))}
 
 
 def is_for_model(value: Any) -> bool:

@@ -4220,11 +4220,9 @@ def is_for_model(value: Any) -> bool:
 
 def items_of(value: Any) -> list[Any]:
     """The items of a list; none for None; any other value is one item. So is a NamedTuple."""
-    if value is None:
-        return []
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return list(value)
-    return [value]
+    return [] if value is None else [value]
 
 
 def content_blocks(value: Any) -> list[Message]:

@@ -258,6 +258,39 @@ def test_result_that_breaks_the_output_schema_is_a_tool_error(value, complaint):
     assert call(returning(value, output_schema=SIZED)) == failure(complaint)
 
 
+@pytest.mark.parametrize(
+    ("hint", "value", "complaint"),
+    [
+        (int, "5", 'structuredContent: expected integer, got "5"'),
+        (list[int], [1, "a"], 'structuredContent[1]: expected integer, got "a"'),
+        (list[Options], [{"depth": 1}, {}], "structuredContent[1].depth: is required"),
+        (Options, {"depth": "a"}, 'structuredContent.depth: expected integer, got "a"'),
+        (Options | None, 5, "structuredContent: "),
+        # The author's own result has the wrapper that the output schema shows.
+        (int, ToolResult(["a"], {"result": "5"}), 'structuredContent.result: expected integer, got "5"'),
+        (int, ToolResult(["a"], {"other": 5}), "structuredContent.result: is required"),
+        (int, ToolResult(["a"]), "structuredContent: expected object, got null"),
+    ],
+)
+def test_result_that_breaks_the_return_hint_is_a_tool_error(hint, value, complaint):
+    """[tool.output-conforms] The hint is the promise, whether its data is wrapped or not."""
+    result = call(returning(value, hint))
+    assert result["isError"] and result["content"][0]["text"].startswith(complaint)
+
+
+def test_result_of_the_authors_may_keep_the_promise_of_a_return_hint():
+    """[tool.output-conforms] With words of its own, and data in the wrapper that the schema shows."""
+    result = call(returning(ToolResult(["five"], {"result": 5}), int))
+    assert result == {"content": [text("five")], "structuredContent": {"result": 5}}
+
+
+def test_data_is_wrapped_as_the_output_schema_of_the_authors_asks():
+    """[tool.structured-object] structuredContent is an object, always."""
+    schema = {"type": "object", "properties": {"result": {"type": "integer"}}, "required": ["result"]}
+    assert call(returning(5, output_schema=schema))["structuredContent"] == {"result": 5}
+    assert call(returning("a", output_schema=schema))["isError"] is True
+
+
 def test_error_result_needs_no_structured_content():
     """[tool.execution-error] What went wrong has another shape than what was promised."""
     result = ToolResult(["the disk is full"], is_error=True)
@@ -1485,6 +1518,18 @@ def test_context_is_found_by_any_form_of_its_hint(hint, default):
     assert contents["text"] == "x True"
 
 
+def test_each_parameter_with_the_hint_takes_the_context():
+    """[tool.definition] More than one may ask for it, and clients can set none of them."""
+    mcp = MCPServer("test")
+
+    @mcp.tool
+    async def tool(first: Context, second: Context | None = None, **more: Any) -> str:
+        return f"{first is second} {more}"
+
+    assert properties_of(mcp) == {}
+    assert call(mcp, first=1, second=2) == {"content": [text("True {}")]}
+
+
 @pytest.mark.parametrize("hint", [list[Context], dict[str, Context]], ids=str)
 def test_context_inside_a_container_is_no_context(hint):
     """[tool.definition] It has no JSON Schema either."""
@@ -1544,8 +1589,10 @@ def takes_more(a: int, b: int = 1, *, factor: int = 1, **more: int) -> str:
         functools.partial(takes_more, factor=2),
         staticmethod(functools.partial(scaled, factor=2)),
         noted(functools.partial(scaled, factor=2)),
+        functools.partial(noted(functools.partial(scaled, factor=2)), b=1),
+        functools.update_wrapper(functools.partial(scaled, factor=2), scaled),
     ],
-    ids=["partial", "twice", "more", "static", "decorated"],
+    ids=["partial", "twice", "more", "static", "decorated", "inside", "named"],
 )
 def test_value_that_the_author_has_bound_is_neither_shown_to_clients_nor_set_by_them(function):
     """[tool.extra-arguments] By a keyword of functools.partial: a path, say, or a password."""

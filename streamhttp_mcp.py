@@ -335,6 +335,11 @@ class HTTPError(Exception):
         self.code = code
 
 
+def busy(message: str, status: int = 503) -> HTTPError:
+    """The refusal of a request that may be accepted a second later."""
+    return HTTPError(status, message, ("Retry-After", "1"))
+
+
 class RPCError(Exception):
     """A call is answered by this JSON-RPC error: a code, one sentence, and perhaps data."""
 
@@ -481,7 +486,7 @@ class Incoming:
         self.buffer += data
 
     def skip_empty_lines(self) -> bool:
-        """[http.empty-line-before] Some clients send one after a body. Returns whether more came."""
+        """[http.empty-line-before] Some clients send one after a body. Is anything else here?"""
         while self.buffer.startswith(b"\r\n"):
             del self.buffer[:2]
         return bool(self.buffer)
@@ -796,8 +801,7 @@ class Account:
 
 def no_room() -> HTTPError:
     """[limits.memory] The refusal of a request that memory has no room for."""
-    message = "too much is held that was not read yet: try again later"
-    return HTTPError(503, message, ("Retry-After", "1"))
+    return busy("too much is held that was not read yet: try again later")
 
 
 class Event(NamedTuple):
@@ -1207,8 +1211,7 @@ class Connection:
     async def read_head(self) -> Request:
         limits = self.server.limits
         if self.one_too_many:  # [limits.connections]
-            busy = "too many connections: try again later"
-            raise HTTPError(503, busy, ("Retry-After", "1"))
+            raise busy("too many connections: try again later")
         if self.held:  # the request before this one is answered
             self.hold(0)
         self.enter(IDLE, limits.idle_seconds)
@@ -1428,8 +1431,6 @@ def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 MAX_NESTING = 100  # arrays and objects inside one another; the default of Ruby's JSON
 MAX_VALUES = 150_000  # in one message; reading more would hold up others for half a second
 MAX_DIGITS = 20  # of an integer; JavaScript loses digits after 16, and 2**64 has 20
-NOT_IDS = {type(None): "null", bool: "a boolean", float: "a fraction", list: "an array",
-           dict: "an object"}  # fmt: skip
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -1545,7 +1546,7 @@ def check_id(value: Any) -> None:
     """[request.id-present] [request.id-not-null] A string or an integer. RPCError."""
     kind = type(value)  # and not isinstance: in Python a bool is an int
     if kind is not str and kind is not int:
-        raise RPCError(INVALID_REQUEST, f"id must be a string or an integer, got {NOT_IDS[kind]}")
+        raise RPCError(INVALID_REQUEST, f"id must be a string or an integer, got {shown(value)}")
     if kind is str and len(value) > MAX_TEXT:  # [limits.text] it is echoed
         raise RPCError(INVALID_REQUEST, f"id is longer than {MAX_TEXT} characters")
 
@@ -2035,8 +2036,7 @@ class Sessions(Account):
         """[limits.sessions] Open a session. Where there is no room, one that is not in use ends."""
         while len(self.by_id) >= self.limits.sessions or not self.has_room():
             if not self.end_unused():
-                message = "all sessions are in use: try again later"
-                raise HTTPError(503, message, ("Retry-After", "1"))
+                raise busy("all sessions are in use: try again later")
         session = Session(self, client, two_channel)
         session.add(len(encode([client.info, client.capabilities])) + 8 * OVERHEAD)
         self.by_id[session.id] = session
@@ -2119,8 +2119,7 @@ def check_load(server: MCPServer, calls: int = 1) -> None:
     """[limits.all-calls] [modern.rate-limit] Guard: HTTPError where the server has enough to do."""
     running = len(server.calls) - len(server.listeners)  # a listener only waits: it is not counted
     if running + calls > server.limits.all_calls:
-        message = "too many calls are running: try again later"
-        raise HTTPError(503, message, ("Retry-After", "1"))
+        raise busy("too many calls are running: try again later")
     if not server.account.has_room():
         raise no_room()
 
@@ -2360,11 +2359,10 @@ def check_room(session: Session, calls: int = 1) -> None:
     """
     most = session.limits.calls
     if len(session.calls) + calls > most:
-        message = f"more than {most} calls in flight in one session"
-        raise HTTPError(429, message, ("Retry-After", "1"))
+        raise busy(f"more than {most} calls in flight in one session", 429)
     if not session.has_room():
         message = "too many answers of this session wait to be read: read its streams first"
-        raise HTTPError(429, message, ("Retry-After", "1"))
+        raise busy(message, 429)
 
 
 async def answer_batch(
@@ -4155,6 +4153,8 @@ class Media:
         self, path: str | Path = "", data: bytes | None = None, format: str | None = None
     ) -> None:
         if data is None:
+            if not path:
+                raise ValueError("give a path or data")
             data = Path(path).read_bytes()
             format = format or Path(path).suffix[1:]
         self.data = data
@@ -5335,8 +5335,7 @@ async def check_authorization(server: MCPServer, auth: Auth, request: Request) -
             raise asyncio.CancelledError
     except TimeoutError:
         log.warning("a token could not be judged in time", exc_info=True)
-        message = "the token could not be judged in time: try again later"
-        raise HTTPError(503, message, ("Retry-After", "1")) from None
+        raise busy("the token could not be judged in time: try again later") from None
     principal, scopes = verdict if isinstance(verdict, tuple) else (verdict, ())
     if not principal:  # [auth.invalid-401] without an identity nobody enters
         raise auth.challenge("invalid_token")

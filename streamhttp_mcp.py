@@ -485,11 +485,17 @@ class Incoming:
             raise ConnectionEnded
         self.buffer += data
 
-    def skip_empty_lines(self) -> bool:
-        """[http.empty-line-before] Some clients send one after a body. Is anything else here?"""
-        while self.buffer.startswith(b"\r\n"):
-            del self.buffer[:2]
-        return bool(self.buffer)
+    async def begin(self) -> None:
+        """[http.empty-line-before] Wait for a request to begin. Empty lines before it are skipped.
+
+        Some clients send one after a body.
+        """
+        while True:
+            while self.buffer.startswith(b"\r\n"):
+                del self.buffer[:2]
+            if self.buffer and self.buffer != b"\r":
+                return
+            await self.more()
 
     def take(self, size: int) -> bytes:
         data = bytes(self.buffer[:size])
@@ -520,7 +526,6 @@ async def read_head(incoming: Incoming, limits: Limits) -> Request:
     """
     buffer = incoming.buffer
     while True:
-        incoming.skip_empty_lines()
         end = buffer.find(b"\r\n\r\n")
         if end >= 0:
             check_head_size(buffer, end, limits)
@@ -1215,8 +1220,7 @@ class Connection:
         if self.held:  # the request before this one is answered
             self.hold(0)
         self.enter(IDLE, limits.idle_seconds)
-        while not self.incoming.skip_empty_lines():
-            await self.incoming.more()
+        await self.incoming.begin()
         self.started_at = self.enter(HEAD, limits.head_seconds)
         self.request = request = await read_head(self.incoming, limits)
         request.length = parse_length(request)
@@ -1225,6 +1229,8 @@ class Connection:
 
     async def read_body(self, request: Request) -> bytes:
         incoming = self.incoming
+        if request.length is not None and request.length <= len(incoming.buffer):
+            return incoming.take(request.length)
         self.enter(BODY, self.server.limits.body_seconds)
         # [http.expect-100] [http.old-no-expect] The gate was passed, so ask for the body.
         expects = request.headers.get("expect", "").lower() == "100-continue"

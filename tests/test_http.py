@@ -52,13 +52,13 @@ def read(reader: Reader, data: bytes) -> Any:
 def feed(reader: Reader, pieces: list[bytes], previous: bool = False, trailing: bool = False) -> Any:
     async def work(incoming: Incoming) -> Any:
         if previous:
-            assert (await read_head(incoming, ROOMY)).path == "/previous"
+            assert (await begin_and_read_head(incoming, ROOMY)).path == "/previous"
         try:
             value = await reader(incoming)
         except HTTPError as error:
             return error.status, error.message
         if trailing:  # not a byte too many was taken
-            assert (await read_head(incoming, ROOMY)).path == "/next"
+            assert (await begin_and_read_head(incoming, ROOMY)).path == "/next"
         return value
 
     return drive(work, pieces)
@@ -79,13 +79,18 @@ def drive(work: Callable[[Incoming], Coroutine[Any, Any, Any]], pieces: Iterable
     raise AssertionError("it still wants more bytes")
 
 
+async def begin_and_read_head(incoming: Incoming, limits: Limits) -> Request:
+    await incoming.begin()
+    return await read_head(incoming, limits)
+
+
 def head(data: bytes, limits: Limits = ROOMY) -> Any:
-    return read(lambda incoming: read_head(incoming, limits), data)
+    return read(lambda incoming: begin_and_read_head(incoming, limits), data)
 
 
 async def read_request(incoming: Incoming, limits: Limits) -> bytes:
     """Read head and body, as a connection does, and return the body."""
-    length = parse_length(await read_head(incoming, ROOMY))
+    length = parse_length(await begin_and_read_head(incoming, ROOMY))
     if length is None:
         return await join_chunks(incoming, limits)
     check_body_size(length, limits)
@@ -367,7 +372,7 @@ def test_head_may_have_as_many_fields_as_the_limit_and_no_more() -> None:
 ])  # fmt: skip
 def test_head_without_an_end_is_refused_while_it_is_read(start: bytes, filler: bytes, status: int, most: int) -> None:
     """[limits.head] [http.bare-lf] A limit that is looked at afterwards limits nothing."""
-    assert endless(lambda incoming: read_head(incoming, SMALL), start, filler, most) == status
+    assert endless(lambda incoming: begin_and_read_head(incoming, SMALL), start, filler, most) == status
 
 
 def endless(reader: Callable[[Incoming], Coroutine[Any, Any, Any]], start: bytes, filler: bytes, most: int) -> int:

@@ -2588,7 +2588,6 @@ def check_metadata(server: MCPServer, request: Request, message: Message) -> Mes
     check_header(request, "mcp-method", method)
     if method in NAMED_BY:
         check_header(request, "mcp-name", params.get(NAMED_BY[method]))
-    find_method(method, version)  # 404 before there is a call
     if meta.get(META_LOG_LEVEL) not in (None, *LOG_LEVELS):  # [log.level-unknown]
         place = member_place("params._meta", META_LOG_LEVEL)
         raise RPCError(INVALID_PARAMS, f"{place} must be one of {', '.join(LOG_LEVELS)}")

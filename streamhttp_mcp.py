@@ -383,6 +383,7 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 VALUE = r"[!-~\x80-\xff]*+(?:[ \t]++[!-~\x80-\xff]++)*+"  # words, with blanks between them
 FIELD_LINE = re.compile(rf"(?m)^({TOKEN}):[ \t]*+({VALUE})[ \t]*+\r\n")
+REPLY_FIELD = re.compile(rf"{TOKEN}: [\t -~\x80-\xff]*+\r\n")
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 ABSOLUTE_FORM = re.compile(r"(?i)https?://([^/?#@]+)(/[^#]*)?")  # 'http://a:80/mcp'
 VISIBLE = re.compile(r"[!-~]+")  # ASCII without blanks
@@ -401,6 +402,8 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 READ_BYTES = 64 * 1024  # at most so many bytes are asked for in one read
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+
+NO_BODY = (204, 304)  # replies with such a status have none
 
 JSON_HEADERS = (("Content-Type", "application/json"),)
 
@@ -690,9 +693,8 @@ def format_head(status: int, headers: Iterable[tuple[str, str]], framing: str) -
     fields = ""
     for name, value in headers:
         line = f"{name}: {value}\r\n"
-        match = FIELD_LINE.fullmatch(line)
         # [http.reply-fields] A CRLF would split the reply, and so would a second length.
-        if match is None or match[1] != name or name.lower() in FRAMING_FIELDS:
+        if not REPLY_FIELD.fullmatch(line) or ":" in name or name.lower() in FRAMING_FIELDS:
             raise ValueError(f"not a header field for a reply: {line[:100]!a}")
         fields += line
     date = format_date(int(time.time()))  # [http.date]
@@ -1130,7 +1132,7 @@ class Connection:
         self.written = 0  # bytes written so far
         self.taken = 0  # how many of these the peer had taken at the last sweep
         self.moved_at = server.clock()  # when the peer last took some, or had taken all
-        self.reply_at = 0.0  # when we last wrote
+        self.reply_at = 0.0  # when we last wrote to an event stream
         # For one request.
         self.request = NOTHING
         self.started_at = 0.0
@@ -1211,14 +1213,17 @@ class Connection:
             self.incoming.stream.set_exception(None)  # type: ignore[arg-type]
             reply = refuse(self.server, self.request, error)
         stays = self.request.keep_alive and not unread and not self.server.closing.is_set()
-        return await self.send(reply, stays)
+        stays = await self.send(reply, stays)
+        if self.held:
+            self.hold(0)
+        if log.isEnabledFor(logging.INFO):
+            self.log_access(reply.status)
+        return stays
 
     async def read_head(self) -> Request:
         limits = self.server.limits
         if self.one_too_many:  # [limits.connections]
             raise busy("too many connections: try again later")
-        if self.held:  # the request before this one is answered
-            self.hold(0)
         self.enter(IDLE, limits.idle_seconds)
         await self.incoming.begin()
         self.started_at = self.enter(HEAD, limits.head_seconds)
@@ -1259,41 +1264,36 @@ class Connection:
 
     async def send(self, reply: Reply, stays: bool) -> bool:
         """Send a reply to its end. Returns whether another request may follow on the connection."""
-        request = self.request
-        no_body = request.method == "HEAD" or reply.status in (204, 304)
-        self.chunked = reply.stream is not None and request.minor_version > 0 and not no_body
-        if reply.stream is not None and not self.chunked:
-            stays = stays and no_body  # [http.old-no-chunks] the end of the connection is the end
-        framing = ""
-        if self.chunked:
-            framing = "Transfer-Encoding: chunked\r\n"
-        elif reply.stream is None and reply.status not in (204, 304):  # [http.204-no-length]
-            framing = f"Content-Length: {len(reply.body)}\r\n"
-        if not stays:  # [http.close-said]
-            framing += "Connection: close\r\n"
-        elif request.minor_version == 0:
-            framing += "Connection: keep-alive\r\n"
+        has_body = self.request.method != "HEAD" and reply.status not in NO_BODY
+        if reply.stream is not None and has_body:
+            return await self.send_stream(reply, reply.stream, stays)
+        framing = self.connection_field(stays)
+        if reply.status in NO_BODY:
+            if reply.body:  # [http.204-no-body]
+                raise ValueError(f"a reply with status {reply.status} has no body")
+        elif reply.stream is None:  # [http.204-no-length]
+            framing = f"Content-Length: {len(reply.body)}\r\n{framing}"
         head = format_head(reply.status, reply.headers, framing)
-        if reply.body and reply.status in (204, 304):  # [http.204-no-body]
-            raise ValueError(f"a reply with status {reply.status} has no body")
-        if reply.stream is not None and not no_body:
-            await self.send_stream(reply.stream, reply.after, head)
-        else:
-            self.state = SENDING
-            self.put(head if no_body else head + reply.body)  # [http.head-no-body]
-            reply.body = b""  # the transport keeps the bytes that are not sent: drop our copy
-            await self.drain()
-        if log.isEnabledFor(logging.INFO):
-            self.log_access(reply.status)
+        self.state = SENDING
+        self.put(head + reply.body if has_body else head)  # [http.head-no-body]
+        reply.body = b""  # the transport keeps the bytes that are not sent: drop our copy
+        await self.drain()
         return stays
 
-    async def send_stream(self, stream: Stream, after: int | None, head: bytes) -> None:
+    async def send_stream(self, reply: Reply, stream: Stream, stays: bool) -> bool:
         """[stream.one-go] Write all that is ready in one piece, wait for the peer, and again."""
-        reader = stream.attach(after)
+        self.chunked = self.request.minor_version > 0
+        stays = stays and self.chunked  # [http.old-no-chunks] the connection's end is the body's
+        framing = self.connection_field(stays)
+        if self.chunked:
+            framing = f"Transfer-Encoding: chunked\r\n{framing}"
+        head = format_head(reply.status, reply.headers, framing)
+        reader = stream.attach(reply.after)
         self.state = STREAMING
         try:
             while data := await reader.read():
                 self.put(head + (format_chunk(data) if self.chunked else data))
+                self.reply_at = self.server.clock()
                 head = data = b""
                 await self.writer.drain()  # the stream's account counts what it has handed over
         finally:
@@ -1302,6 +1302,13 @@ class Connection:
         if self.chunked:
             self.put(head + LAST_CHUNK)
             await self.writer.drain()
+        return stays
+
+    def connection_field(self, stays: bool) -> str:
+        """[http.close-said] What the reply says of the connection, where that is not the usual."""
+        if not stays:
+            return "Connection: close\r\n"
+        return "Connection: keep-alive\r\n" if self.request.minor_version == 0 else ""
 
     async def drain(self) -> None:
         """Wait while the peer is slow. What could not leave at once counts until then."""
@@ -1317,7 +1324,6 @@ class Connection:
     def put(self, data: bytes) -> None:
         self.writer.write(data)
         self.written += len(data)
-        self.reply_at = self.server.clock()
 
     def log_access(self, status: int) -> None:
         """[log.access] [log.no-credentials] A line a request, without what may be a session id."""
@@ -1404,6 +1410,7 @@ class Connection:
     def write_comment(self) -> None:
         if self.taken == self.written:  # else the peer has enough to read
             self.put(format_chunk(COMMENT) if self.chunked else COMMENT)
+            self.reply_at = self.server.clock()
 
     def end(self) -> None:
         """The server closes: end a connection that waits for a request."""
@@ -1552,7 +1559,8 @@ def check_id(value: Any) -> None:
     """[request.id-present] [request.id-not-null] A string or an integer. RPCError."""
     kind = type(value)  # and not isinstance: in Python a bool is an int
     if kind is not str and kind is not int:
-        raise RPCError(INVALID_REQUEST, f"id must be a string or an integer, got {shown(value)}")
+        found = json.dumps(value)[:60]
+        raise RPCError(INVALID_REQUEST, f"id must be a string or an integer, got {found}")
     if kind is str and len(value) > MAX_TEXT:  # [limits.text] it is echoed
         raise RPCError(INVALID_REQUEST, f"id is longer than {MAX_TEXT} characters")
 

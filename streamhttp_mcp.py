@@ -2296,7 +2296,10 @@ def session_call(
     server: MCPServer, request: Request, session: Session, message: Message, stream: Stream
 ) -> Context:
     return Context(
-        server, request, message, stream, session,
+        server, request, stream, session,
+        request_id=message["id"],
+        method=message["method"],
+        params=message.get("params", {}),
         protocol_version=session.version,
         client_info=session.client_info,
         client_capabilities=session.client_capabilities,
@@ -2551,7 +2554,10 @@ def stateless_call(
     info = meta.get(META_CLIENT_INFO) or {}
     capabilities = meta[META_CAPABILITIES]
     return Context(
-        server, request, message, stream, None,
+        server, request, stream, None,
+        request_id=message["id"],
+        method=message["method"],
+        params=message.get("params", {}),
         protocol_version=STATELESS_REVISION,
         client_info=info,
         client_capabilities=capabilities,
@@ -3294,31 +3300,37 @@ class InputRequired(BaseException):
     state: str | None = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Context:
     """One call, as its handler sees it. A parameter with the hint `Context` gets it."""
 
     # Who asks, and what.
     server: MCPServer
     request: Request  # the HTTP request
-    message: Message  # the JSON-RPC request
     stream: Stream  # for the answer
     session: Session | None
+    request_id: str | int  # of the JSON-RPC request
+    method: str
+    params: Message
     protocol_version: str
     client_info: Message
     client_capabilities: Message
     log_level: int  # log messages below it are not sent
     # The call while it runs.
     meta: Message = field(init=False)  # the `_meta` of the request, as `call_method` reads it
-    task: asyncio.Task[Any] | None = None
-    cancelled: str | None = None  # why; a plain `def` handler looks at it and stops
-    progress: float = -math.inf  # the last one reported
-    waits: set[Any] = field(default_factory=set)  # what a plain handler waits for, see `wait`
+    task: asyncio.Task[Any] | None = field(default=None, init=False)
+    # Why it was cancelled. A plain `def` handler looks at this, and stops.
+    cancelled: str | None = field(default=None, init=False)
+    progress: float = field(default=-math.inf, init=False)  # the last one reported
+    # What a plain handler waits for, see `wait`.
+    waits: set[Any] = field(default_factory=set, init=False)
     # The questions so far, and what the client brought when it called again (2026-07-28).
-    asked: frozenset[str] = frozenset()  # their keys
-    answers: Message = field(default_factory=dict)  # key -> the answer that was accepted
-    input_responses: Message = field(default_factory=dict)  # key -> what the client says now
-    request_state: str | None = None  # the `state` of the InputRequired before
+    asked: frozenset[str] = field(default=frozenset(), init=False)  # their keys
+    # Key -> the answer that was accepted; key -> what the client says now.
+    answers: Message = field(default_factory=dict, init=False)
+    input_responses: Message = field(default_factory=dict, init=False)
+    # The `state` of the InputRequired before.
+    request_state: str | None = field(default=None, init=False)
 
     def __class_getitem__(cls, item: object) -> type:
         """Hints written for the official SDK say Context[...]; the brackets mean nothing here."""
@@ -3331,21 +3343,6 @@ class Context:
     def is_stateless(self) -> bool:
         """Whether the client has no session, as since 2026-07-28."""
         return self.session is None
-
-    @property
-    def method(self) -> str:
-        method: str = self.message["method"]
-        return method
-
-    @property
-    def params(self) -> Message:
-        params: Message = self.message.get("params", {})
-        return params
-
-    @property
-    def request_id(self) -> str | int:
-        request_id: str | int = self.message["id"]
-        return request_id
 
     @property
     def headers(self) -> dict[str, str]:

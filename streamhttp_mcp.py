@@ -4392,14 +4392,11 @@ class SchemaError(ValueError):
 
 def path_text(path: Where) -> str:
     """(("arguments", "a"), 3) -> 'arguments.a[3]'."""
-    keys = []
+    text = ""
     while isinstance(path, tuple):
         path, key = path
-        if isinstance(key, str) and re.fullmatch(r"[\w$-]{1,60}", key):
-            keys.append(f".{key}")
-        else:
-            keys.append(f"[{shown(key)}]")
-    text = path + "".join(reversed(keys))
+        text = f"[{shown(key)}]{text}"
+    text = re.sub(r'\["([\w$-]+)"\]', r".\1", path + text)  # ["a"] is written .a
     return shorten(text.removeprefix("."))
 
 
@@ -4421,16 +4418,16 @@ def shorten(text: str) -> str:
 
 # From hints to schemas. `where` is the place of a hint in words, for refusals: 'parameter a: '.
 
+Read = Callable[[Any, Where], Any]
+Fields = dict[str, tuple[Any, Any]]  # name -> (hint, default)
+MISSING = inspect.Parameter.empty  # the default of a field that is required; a hint not given
+
 
 class Form(NamedTuple):
     """A type as it looks in JSON: its schema, and how a value that has passed `check` is read."""
 
     schema: Schema
-    read: Callable[[Any, Where], Any]
-
-
-Fields = dict[str, tuple[Any, Any]]  # name -> (hint, default)
-MISSING = inspect.Parameter.empty  # the default of a field that is required; a hint not given
+    read: Read
 
 
 def schema_of(hint: Any) -> Schema:
@@ -4445,7 +4442,7 @@ def convert(value: Any, hint: Any, path: Where = "") -> Any:
     return Forms().form(hint, "").read(value, path)
 
 
-def signature_form(signature: inspect.Signature, skip: frozenset[str] = frozenset()) -> Form:
+def signature_form(signature: inspect.Signature) -> Form:
     """The schema of a function's arguments object, and how it is read into keyword arguments.
     TypeError, with the name of the parameter, if a hint has no schema."""
     fields: Fields = {}
@@ -4453,7 +4450,7 @@ def signature_form(signature: inspect.Signature, skip: frozenset[str] = frozense
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             takes_any = True
-        elif parameter.kind is not parameter.VAR_POSITIONAL and name not in skip:
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
             fields[name] = (parameter.annotation, parameter.default)
     forms = Forms()
     form = forms.object_form(fields, "parameter ", takes_any)
@@ -4478,13 +4475,15 @@ class Forms:
             raise TypeError(str(error)) from None
         return schema
 
-    def form(self, hint: Any, where: str) -> Form:
+    def form(self, hint: Any, where: str, or_null: bool = False) -> Form:
         """The form of a hint with its notes. TypeError, with the place, if the hint has none."""
         if get_origin(hint) is Annotated:
-            form = self.form(hint.__origin__, where)
+            form = self.form(hint.__origin__, where, or_null)
             for note in hint.__metadata__:
                 add_note(form.schema, note, where)
             return form
+        if or_null:
+            hint = Union[hint, None]  # noqa: UP007 -- for hints that know no `|`
         name = hint.__name__ if isinstance(hint, type) else repr(hint).replace("typing.", "")
         if hint in self.outer:
             raise TypeError(f"{where}{name} contains itself, as only models of pydantic may")
@@ -4502,14 +4501,14 @@ class Forms:
         if not isinstance(origin, Hashable):  # `a: [int]`
             return None
         if origin in SCALARS:
-            schema, read = SCALARS[origin]
-            return Form(dict(schema), read)
+            schema, parse = SCALARS[origin]
+            return Form(dict(schema), reader(parse) if parse else unchanged)
         if origin in (Union, types.UnionType):
             return self.union_form(args, where)
         if origin is Literal:
             return Form(choice_schema(args), unchanged)
         if isinstance(origin, type) and issubclass(origin, Enum):
-            return Form(choice_schema(list(origin)), reader(origin))
+            return Form(choice_schema(origin), reader(origin))
         if origin in (list, tuple, set, frozenset, deque):
             return self.array_form(origin, args or (Any, ...), where)
         if origin is dict:
@@ -4537,27 +4536,29 @@ class Forms:
                     complaints.append(str(error))
             raise SchemaError(path, "; or ".join(complaints))
 
-        return Form(common_type(schemas) | {"anyOf": schemas}, read)
+        shared = shared_type({schema.get("type") for schema in schemas})
+        return Form(shared | {"anyOf": schemas}, read)
 
-    def array_form(self, collection: Any, args: tuple[Any, ...], where: str) -> Form:
+    def array_form(self, collection: Any, args: tuple[Any, ...], where: str) -> Form | None:
         """list[int], set[int] and tuple[int, ...] have items; tuple[int, str] has two parts."""
         forms = [self.form(arg, where) for arg in args if arg is not ...]
         schema: Schema = {"type": "array", "items": forms[0].schema}
-        parts: Iterable[Form] = itertools.repeat(forms[0])
         if collection is tuple and ... not in args:
-            parts = forms
             schema = {"type": "array", "prefixItems": [form.schema for form in forms]}
             schema["minItems"] = schema["maxItems"] = len(forms)
         if collection in (set, frozenset):
             schema["uniqueItems"] = True
+            # A client can choose many arrays that share a hash, and many UUIDs, but no texts, and
+            # only few numbers. Members that share a hash are compared one with another.
+            item = forms[0].schema
+            scalar = item.get("type") in ("string", "integer", "number", "boolean")
+            if not scalar or item.get("format") == "uuid":
+                return None
 
         def read(value: Any, path: Where) -> Any:
-            members = []
-            for i, (form, member) in enumerate(zip(parts, value)):
-                members.append(form.read(member, (path, i)))
-            if collection in (set, frozenset):
-                check_hashes(members, path)
-            return collection(members)
+            # One form for all members, or as many forms as members.
+            pairs = enumerate(zip(itertools.cycle(forms), value))
+            return collection([form.read(member, (path, i)) for i, (form, member) in pairs])
 
         return Form(schema, read)
 
@@ -4586,13 +4587,10 @@ class Forms:
     def record_form(self, record: Any, where: str) -> Form:
         """A dataclass, NamedTuple or TypedDict is an object with its fields."""
         form = self.object_form(fields_of(record), where)
+        build = reader(lambda members: record(**members))
 
         def read(value: Any, path: Where) -> Any:
-            members = form.read(value, path)
-            try:
-                return record(**members)
-            except (ValueError, TypeError) as error:  # refused by the class's own __post_init__
-                raise SchemaError(path, str(error)) from error
+            return build(form.read(value, path), path)
 
         return Form(form.schema, read)
 
@@ -4600,17 +4598,16 @@ class Forms:
         """An object with these fields. A client may send more: some add arguments of their own.
         The reader drops them, unless the function takes any name, by **kwargs."""
         readers = {}
-        absent: Schema = {}  # name -> the Field that gives the default
+        makers: dict[str, Callable[[], Any]] = {}  # name -> what makes the default of a Field
         properties = {}
         required = []
         for name, (hint, default) in fields.items():
             if is_field(default):
-                absent[name] = default
                 hint = Annotated[hint, default]
-                default = default_of(default)
-            if default is None:
-                hint = with_null(hint)
-            form = self.form(hint, f"{where}{name}: ")
+                makers[name] = functools.partial(default.get_default, call_default_factory=True)
+                default = MISSING if default.is_required() else default.default
+            # `after: str = None` means that null is allowed.
+            form = self.form(hint, f"{where}{name}: ", or_null=default is None)
             if default is MISSING:
                 required.append(name)
             with contextlib.suppress(SchemaError):  # no default, or none that JSON can say
@@ -4620,17 +4617,12 @@ class Forms:
             readers[name] = form.read
 
         def read(value: Any, path: Where) -> Any:
-            result = {}
-            for name, member in value.items():
-                if name in readers:
-                    result[name] = readers[name](member, (path, name))
-                elif takes_any:
-                    result[name] = member
-            for name, note in absent.items():
-                if name not in value and note.default_factory is not None:
-                    result[name] = note.default_factory()
-                elif name not in value:
-                    result[name] = note.default
+            result = dict(value) if takes_any else {}
+            for name, read_member in readers.items():
+                if name in value:
+                    result[name] = read_member(value[name], (path, name))
+                elif name in makers:
+                    result[name] = makers[name]()
             return result
 
         schema: Schema = {"type": "object", "properties": properties}
@@ -4650,34 +4642,24 @@ def concrete(origin: Any) -> Any:
 
 def choice_schema(choices: Iterable[Any]) -> Schema:
     values = [plain(choice) for choice in choices]
-    kinds: list[Schema] = [{"type": KINDS[type(value)]} for value in values]
-    return common_type(kinds) | {"enum": values}
+    return shared_type({KINDS[type(value)] for value in values}) | {"enum": values}
 
 
-def common_type(schemas: list[Schema]) -> Schema:
-    """The `type` that all these schemas share, if they do. An integer is also a number."""
-    kinds = {schema.get("type") for schema in schemas}
+def shared_type(kinds: set[Any]) -> Schema:
+    """The `type` of values of these kinds, if they share one. An integer is also a number."""
     if kinds == {"integer", "number"}:
-        return {"type": "number"}
-    kind = kinds.pop()
-    return {"type": kind} if kind is not None and not kinds else {}
+        kinds = {"number"}
+    return {"type": kinds.pop()} if len(kinds) == 1 and None not in kinds else {}
 
 
-def check_hashes(members: list[Any], path: Where) -> None:
-    """A set of a hundred thousand members that share a hash takes minutes to build. JSON's
-    numbers have few such twins, but tuples of numbers can be chosen to share one."""
-    counts = Counter(map(hash, members))
-    if max(counts.values(), default=0) > 200:
-        raise SchemaError(path, "too many members share a hash")
-
-
-def reader(parse: Callable[[Any], Any]) -> Callable[[Any, Where], Any]:
+def reader(parse: Callable[[Any], Any]) -> Read:
     """A reader from a function that takes the value alone, as most classes do."""
 
     def read(value: Any, path: Where) -> Any:
         try:
             return parse(value)
-        except (ValueError, OverflowError) as error:  # no such date; a number too large for float
+        # No such date; refused by the __post_init__ of a class; a number too large for float.
+        except (ValueError, TypeError, OverflowError) as error:
             raise SchemaError(path, str(error)) from error
 
     return read
@@ -4715,23 +4697,7 @@ def fields_of(record: Any) -> Fields:
 
 
 def is_field(note: Any) -> bool:
-    return hasattr(note, "metadata") and hasattr(note, "default_factory")
-
-
-def default_of(field: Any) -> Any:
-    """The default that a Field gives; MISSING if there is none; ... if it is made for each call."""
-    if field.default_factory is not None:
-        return ...
-    if field.default is ... or type(field.default).__name__ == "PydanticUndefinedType":
-        return MISSING
-    return field.default
-
-
-def with_null(hint: Any) -> Any:
-    """`after: str = None` means that null is allowed. The notes stay around the whole."""
-    if get_origin(hint) is Annotated:
-        return Annotated[(Union[hint.__origin__, None], *hint.__metadata__)]  # noqa: UP007
-    return Union[hint, None]  # noqa: UP007 -- for hints that know no `|`
+    return hasattr(note, "get_default") and hasattr(note, "is_required")
 
 
 def add_note(schema: Schema, note: Any, where: str) -> None:
@@ -4741,71 +4707,69 @@ def add_note(schema: Schema, note: Any, where: str) -> None:
     elif isinstance(note, dict):
         schema.update(note)
     elif is_field(note):
-        if note.description is not None:
-            schema["description"] = note.description
         if getattr(note, "alias", None) is not None:
             raise TypeError(f"{where}Field(alias=...) is not supported")
-        for mark in note.metadata:
-            add_mark(schema, mark, where)
+        for part in (note.description, *note.metadata):
+            add_note(schema, part, where)
     elif note is not None:  # pydantic's conint() leaves None
         add_mark(schema, note, where)
 
 
 def add_mark(schema: Schema, mark: Any, where: str) -> None:
     """Add the bounds that a mark has as attributes. One that cannot be kept is refused by name."""
-    attributes = [*getattr(mark, "__dict__", ()), *getattr(mark, "__dataclass_fields__", ())]
+    attributes = {*getattr(mark, "__dict__", ()), *getattr(mark, "__dataclass_fields__", ())}
     if isinstance(mark, type) or not attributes:
         raise TypeError(f"{where}the note {mark!r} in Annotated is not understood")
-    kinds = {str(member.get("type")) for member in schema.get("anyOf", [schema])}
-    for attribute in set(attributes):
+    kinds = MARKS.keys() & {member.get("type") for member in schema.get("anyOf", [schema])}
+    for attribute in attributes:
         bound = getattr(mark, attribute)
-        # JSON values are always checked strictly, and no JSON number is infinite.
-        if bound is None or bound is False or attribute in ("strict", "allow_inf_nan"):
+        # JSON values are always checked strictly.
+        if bound is None or bound is False or attribute == "strict":
             continue
-        keywords = {MARKS[attribute, kind] for kind in kinds if (attribute, kind) in MARKS}
+        keywords = {MARKS[kind][attribute] for kind in kinds if attribute in MARKS[kind]}
         # A second bound of one kind would replace the first.
         if not keywords or not keywords.isdisjoint(schema):
             raise TypeError(f"{where}the note {mark!r} cannot be kept: {attribute}")
         schema.update(dict.fromkeys(keywords, bound))
 
 
-decode_base64 = functools.partial(base64.b64decode, validate=True)
-# Schema and reader of each type that is one value in JSON. 3.0 may be an int, and 3 a float.
-SCALARS: dict[Any, tuple[Schema, Callable[[Any, Where], Any]]] = {
-    Any: ({}, unchanged),
-    MISSING: ({}, unchanged),
-    object: ({}, unchanged),
-    None: ({"type": "null"}, unchanged),
-    types.NoneType: ({"type": "null"}, unchanged),
-    str: ({"type": "string"}, unchanged),
-    bool: ({"type": "boolean"}, unchanged),
-    int: ({"type": "integer"}, reader(int)),
-    float: ({"type": "number"}, reader(float)),
-    datetime: ({"type": "string", "format": "date-time"}, reader(datetime.fromisoformat)),
-    date: ({"type": "string", "format": "date"}, reader(date.fromisoformat)),
-    daytime: ({"type": "string", "format": "time"}, reader(daytime.fromisoformat)),
-    UUID: ({"type": "string", "format": "uuid"}, reader(UUID)),
-    Path: ({"type": "string"}, reader(Path)),
-    bytes: ({"type": "string", "contentEncoding": "base64"}, reader(decode_base64)),
+# Each type that is one value in JSON: its schema, and what makes one from the JSON value, if it is
+# not that value. 3.0 may be an int, and 3 a float.
+SCALARS: dict[Any, tuple[Schema, Any]] = {
+    **dict.fromkeys([Any, MISSING, object], ({}, None)),
+    None: ({"type": "null"}, None),
+    types.NoneType: ({"type": "null"}, None),
+    str: ({"type": "string"}, None),
+    bool: ({"type": "boolean"}, None),
+    int: ({"type": "integer"}, int),
+    float: ({"type": "number"}, float),
+    datetime: ({"type": "string", "format": "date-time"}, datetime.fromisoformat),
+    date: ({"type": "string", "format": "date"}, date.fromisoformat),
+    daytime: ({"type": "string", "format": "time"}, daytime.fromisoformat),
+    UUID: ({"type": "string", "format": "uuid"}, UUID),
+    Path: ({"type": "string"}, Path),
+    bytes: (
+        {"type": "string", "contentEncoding": "base64"},
+        functools.partial(base64.b64decode, validate=True),
+    ),
 }
 # What only a dataclass, a NamedTuple or a TypedDict has.
 RECORDS = ("__dataclass_fields__", "_fields", "__required_keys__")
-# The attribute of a mark, and the type of the value -> the keyword that says the same.
-MARKS = {
-    ("min_length", "string"): "minLength",
-    ("min_length", "array"): "minItems",
-    ("min_length", "object"): "minProperties",
-    ("max_length", "string"): "maxLength",
-    ("max_length", "array"): "maxItems",
-    ("max_length", "object"): "maxProperties",
-    ("pattern", "string"): "pattern",
+NUMBER_MARKS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
 }
-for kind in ("integer", "number"):
-    MARKS["ge", kind] = "minimum"
-    MARKS["gt", kind] = "exclusiveMinimum"
-    MARKS["le", kind] = "maximum"
-    MARKS["lt", kind] = "exclusiveMaximum"
-    MARKS["multiple_of", kind] = "multipleOf"
+# The type of a value, and the attribute of a mark -> the keyword that says the same.
+MARKS = {
+    "integer": NUMBER_MARKS,
+    "number": NUMBER_MARKS,
+    "string": {"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"},
+    "array": {"min_length": "minItems", "max_length": "maxItems"},
+    "object": {"min_length": "minProperties", "max_length": "maxProperties"},
+}
 
 # From Python values to JSON
 
@@ -4836,27 +4800,20 @@ def write(value: Any, path: Where) -> Any:
             return write_members(value, path)
         case list() | tuple() if not hasattr(value, "_asdict"):
             return [write(member, (path, i)) for i, member in enumerate(value)]
-        case datetime():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case bytes() | bytearray() | memoryview():
-            return base64.b64encode(value).decode()
-        case float():
+        case float() | type():
             raise SchemaError(path, f"{value} has no form in JSON")
-        case type():
-            raise SchemaError(path, f"the class {value.__name__} has no form in JSON")
     if hasattr(value, "_asdict"):  # a NamedTuple, whose names are worth keeping
         value = value._asdict()
     elif dataclasses.is_dataclass(value):
-        names = [each.name for each in dataclasses.fields(value) if each.init]
-        value = {name: getattr(value, name) for name in names}
+        fields = dataclasses.fields(value)
+        value = {each.name: getattr(value, each.name) for each in fields if each.init}
     elif hasattr(value, "model_dump"):  # pydantic's; by alias, as in model_json_schema()
         value = value.model_dump(mode="json", by_alias=True)
     if hasattr(value, "keys"):  # a mapping, or a row of sqlite3
         return write_members(value, path)
-    if TEXT_FORMS.intersection(kind.__name__ for kind in type(value).__mro__):
-        return well_formed(str(value))
+    for kind in type(value).__mro__:
+        if kind.__name__ in WRITERS:
+            return write(WRITERS[kind.__name__](value), path)
     if isinstance(value, Collection):  # a set, a deque, an array, a range, the keys of a dict
         return write(list(value), path)
     raise SchemaError(path, f"a {type(value).__name__} has no form in JSON")
@@ -4880,9 +4837,14 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-# Classes that are written as their text. They are known by name, since the modules of some take
-# long to import. Decimal keeps its digits in this way.
-TEXT_FORMS = {"date", "time", "UUID", "PurePath", "Decimal", "_IPAddressBase"}
+# Classes that are written as a text or a number. They are known by name, since the modules of some
+# take long to import. Decimal keeps its digits in this way.
+WRITERS: dict[str, Callable[[Any], Any]] = {
+    "datetime": datetime.isoformat,
+    "timedelta": timedelta.total_seconds,
+    **dict.fromkeys(["bytes", "bytearray", "memoryview"], to_base64),
+    **dict.fromkeys(["date", "time", "UUID", "PurePath", "Decimal", "_IPAddressBase"], str),
+}
 
 # Checking. A schema is a set of keywords, and a value must satisfy all of them. Every function
 # below takes a value, the schema or its part, and the place of the value for errors.
@@ -4928,80 +4890,62 @@ class Checker:
             return
         if schema is False:
             raise SchemaError(path, "is not allowed")
-        kind = KINDS.get(type(value))
-        if kind is None:
-            raise SchemaError(path, f"a {type(value).__name__} is not a JSON value")
-        wanted = schema.get("type")
-        if wanted is not None and wanted != kind:
+        try:
+            kind = KINDS[type(value)]
+        except KeyError:
+            raise SchemaError(path, f"a {type(value).__name__} is not a JSON value") from None
+        wanted = schema.get("type", kind)
+        if wanted != kind:
             check_type(value, kind, wanted, path)
-        if len(schema) == 1 and wanted is not None:
-            return  # most members have a type and no more
         # [schema.unknown-keyword] A keyword that is not asked below is a remark.
-        if "enum" in schema or "const" in schema:
-            self.check_choice(value, schema, path)
-        # [schema.cheap-first] What costs little is asked before the members and the pattern.
-        match kind:
-            case "object":
-                self.check_object(value, schema, path)
-            case "array":
-                self.check_array(value, schema, path)
-            case "string":
-                check_size(value, schema, path, "minLength", "maxLength")
-                most = schema.get("maxLength", MAX_PATTERN_TEXT)
-                if "pattern" in schema and not self.matches(value, schema["pattern"], most):
-                    raise unmet("pattern", value, schema, path)
-            case "integer" | "number":
-                self.check_number(value, schema, path)
-        if not COMBINING.isdisjoint(schema):
+        rare = not RARE.isdisjoint(schema)
+        # [schema.cheap-first] What costs little is asked before the members.
+        if rare:
+            self.check_limits(value, kind, schema, path)
+        if kind == "object":
+            self.check_object(value, schema, path)
+        elif kind == "array":
+            self.check_array(value, schema, path)
+        if rare and kind == "object":
+            self.check_names(value, schema, path)
+        if rare:
             self.check_combined(value, schema, path)
 
-    def check_choice(self, value: Any, schema: Schema, path: Where) -> None:
-        self.spend(1 + len(schema.get("enum", ())) // 4)
-        if "const" in schema and not equal(value, schema["const"]):
-            raise unmet("const", value, schema, path)
-        if "enum" in schema and not any(equal(value, choice) for choice in schema["enum"]):
-            raise unmet("enum", value, schema, path)
-
     def check_object(self, value: Schema, schema: Schema, path: Where) -> None:
-        check_size(value, schema, path, "minProperties", "maxProperties")
-        if len(value) > self.steps:
-            self.spend(len(value))  # refused before the first member is looked at
         required = schema.get("required", ())
-        self.spend(len(required) // 8)
+        self.steps -= len(required) // 8
         for name in required:
             if name not in value:
                 raise SchemaError((path, name), "is required")
+        properties = schema.get("properties", ())
+        for name, member in value.items():
+            if name in properties:
+                self.check(member, properties[name], (path, name))
+
+    def check_names(self, value: Schema, schema: Schema, path: Where) -> None:
+        """The keywords about other members than those in `properties`, and about their names."""
         for name, needed in schema.get("dependentRequired", {}).items():
             for other in needed:
                 if name in value and other not in value:
                     raise SchemaError((path, other), f"is required beside {name}")
-        properties = schema.get("properties", {})
         patterns = schema.get("patternProperties", {})
         others = schema.get("additionalProperties", True)
         for name, member in value.items():
             place = (path, name)
             if "propertyNames" in schema:
                 self.check(name, schema["propertyNames"], place)
-            known = name in properties
-            if known:
-                self.check(member, properties[name], place)
-            for pattern in patterns:
-                if self.matches(name, pattern):
-                    known = True
-                    self.check(member, patterns[pattern], place)
-            if not known:
+            found = [pattern for pattern in patterns if self.matches(name, pattern)]
+            for pattern in found:
+                self.check(member, patterns[pattern], place)
+            if not found and name not in schema.get("properties", ()):
                 self.check(member, others, place)
 
     def check_array(self, value: list[Any], schema: Schema, path: Where) -> None:
-        check_size(value, schema, path, "minItems", "maxItems")
-        if len(value) > self.steps:
-            self.spend(len(value))  # refused before the first item is looked at
-        prefix = schema.get("prefixItems", [])
-        for i, inner in enumerate(prefix[: len(value)]):
-            self.check(value[i], inner, (path, i))
-        if "items" in schema:
-            for i in range(len(prefix), len(value)):
-                self.check(value[i], schema["items"], (path, i))
+        prefix = schema.get("prefixItems", ())
+        others = schema.get("items", True)
+        for i, item in enumerate(value):
+            inner = prefix[i] if i < len(prefix) else others
+            self.check(item, inner, (path, i))
         if "contains" in schema:
             complaints = (self.complaint(item, schema["contains"]) for item in value)
             if all(complaints):
@@ -5011,11 +4955,23 @@ class Checker:
             if len(set(canonical(value))) < len(value):
                 raise unmet("uniqueItems", value, schema, path)
 
-    def check_number(self, value: float, schema: Schema, path: Where) -> None:
-        for keyword, satisfied in BOUNDS.items():
-            if keyword in schema and not satisfied(value, schema[keyword]):
+    def check_limits(self, value: Any, kind: str, schema: Schema, path: Where) -> None:
+        bounds = BOUNDS[kind]
+        size = len(value) if isinstance(value, (str, list, dict)) else value
+        for keyword in schema:
+            if keyword in bounds and not bounds[keyword](size, schema[keyword]):
                 raise unmet(keyword, value, schema, path)
-        if "multipleOf" in schema:
+        if "const" in schema and not equal(value, schema["const"]):
+            raise unmet("const", value, schema, path)
+        if "enum" in schema:
+            self.spend(1 + len(schema["enum"]) // 4)
+            if not any(equal(value, choice) for choice in schema["enum"]):
+                raise unmet("enum", value, schema, path)
+        if kind == "string" and "pattern" in schema:
+            most = schema.get("maxLength", MAX_PATTERN_TEXT)
+            if not self.matches(value, schema["pattern"], most):
+                raise unmet("pattern", value, schema, path)
+        if kind in ("integer", "number") and "multipleOf" in schema:
             self.spend(20)
             if not is_multiple(value, schema["multipleOf"]):
                 raise unmet("multipleOf", value, schema, path)
@@ -5030,47 +4986,43 @@ class Checker:
 
     def check_combined(self, value: Any, schema: Schema, path: Where) -> None:
         if "$ref" in schema:
-            self.check(value, self.target(schema["$ref"]), path)
+            reference = schema["$ref"]
+            if reference not in self.targets:
+                self.targets[reference] = resolve(reference, self.root, "")
+            self.check(value, self.targets[reference], path)
         for inner in schema.get("allOf", ()):
             self.check(value, inner, path)
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
-                self.check_union(value, schema, keyword, path)
-        if "not" in schema and self.complaint(value, schema["not"]) is None:
+                self.check_union(value, schema[keyword], keyword, path)
+        if "not" in schema and not self.complaint(value, schema["not"]):
             raise unmet("not", value, schema, path)
         if "if" in schema:
-            branch = "then" if self.complaint(value, schema["if"]) is None else "else"
+            branch = "else" if self.complaint(value, schema["if"]) else "then"
             self.check(value, schema.get(branch, True), path)
 
-    def check_union(self, value: Any, schema: Schema, keyword: str, path: Where) -> None:
+    def check_union(self, value: Any, schemas: list[Any], keyword: str, path: Where) -> None:
         complaints = []
-        for inner in schema[keyword]:
+        for inner in schemas:
             complaint = self.complaint(value, inner)
-            if complaint is not None:
+            if complaint:
                 complaints.append(complaint)
             elif keyword == "anyOf":
                 return
-        fitting = len(schema[keyword]) - len(complaints)
-        if fitting != 1:
-            self.spend(10)  # texts of texts are made where unions stand inside each other
+        fitting = len(schemas) - len(complaints)
         if fitting == 0:
             raise SchemaError(path, "; or ".join(complaints))
         if fitting > 1:
             raise SchemaError(path, f"fits {fitting} of the schemas in oneOf, and must fit one")
 
-    def complaint(self, value: Any, schema: Any) -> str | None:
-        """Why a value does not fit, with places that begin at the value; None if it does."""
+    def complaint(self, value: Any, schema: Any) -> str:
+        """Why a value does not fit, with places that begin at the value; '' if it does."""
         try:
             self.check(value, schema, "")
         except SchemaError as error:
-            self.spend(10)  # an error takes longer to make than a step
+            self.spend(15)  # an error takes longer to make than a step
             return str(error)
-        return None
-
-    def target(self, reference: str) -> Any:
-        if reference not in self.targets:
-            self.targets[reference] = resolve(reference, self.root, "")
-        return self.targets[reference]
+        return ""
 
 
 def check_type(value: Any, kind: str, wanted: str | list[str], path: Where) -> None:
@@ -5083,15 +5035,8 @@ def check_type(value: Any, kind: str, wanted: str | list[str], path: Where) -> N
         raise SchemaError(path, f"expected {' or '.join(names)}, got {shown(value)}")
 
 
-def check_size(value: Any, schema: Schema, path: Where, least: str, most: str) -> None:
-    if most in schema and len(value) > schema[most]:
-        raise unmet(most, value, schema, path)
-    if least in schema and len(value) < schema[least]:
-        raise unmet(least, value, schema, path)
-
-
 def unmet(keyword: str, value: Any, schema: Schema, path: Where) -> SchemaError:
-    argument = json.dumps(schema[keyword])[:200]
+    argument = shorten(json.dumps(schema[keyword]))
     return SchemaError(path, f"expected {keyword} {argument}, got {shown(value)}")
 
 
@@ -5131,16 +5076,12 @@ def resolve(reference: str, root: Any, path: Where) -> Any:
     """The schema that a $ref names: '#', '#/$defs/name' (a JSON pointer) or '#anchor'."""
     if not reference.startswith("#"):  # [schema.no-fetch]
         raise SchemaError(path, f"{reference!r} is outside of this schema; nothing is fetched")
-    fragment = unquote(reference[1:])
-    target = root
-    if fragment and fragment[0] != "/":
-        target = find_anchor(fragment, root)
+    anchor, *tokens = unquote(reference[1:]).split("/")
+    target = find_anchor(anchor, root) if anchor else root
     try:
-        for token in fragment.split("/")[1:]:
-            key: Any = token.replace("~1", "/").replace("~0", "~")
-            if isinstance(target, list):
-                key = int(key)
-            target = target[key]
+        for token in tokens:
+            key = token.replace("~1", "/").replace("~0", "~")
+            target = target[int(key)] if isinstance(target, list) else target[key]
     except (LookupError, TypeError, ValueError):  # no such member; not a container; not an index
         target = None
     if not isinstance(target, (dict, bool)):
@@ -5151,12 +5092,12 @@ def resolve(reference: str, root: Any, path: Where) -> Any:
 def find_anchor(name: str, root: Any) -> Any:
     found = [root]
     for value in found:  # which grows as we go
-        if isinstance(value, dict) and value.get("$anchor") == name:
-            return value
         if isinstance(value, dict):
-            found.extend(value.values())
+            if value.get("$anchor") == name:
+                return value
+            found += value.values()
         elif isinstance(value, list):
-            found.extend(value)
+            found += value
     return None
 
 
@@ -5178,27 +5119,20 @@ def check_schema(schema: Any, path: Where = "schema") -> None:
             # [schema.refused-by-name] A demand that is not enforced must not look enforced.
             if keyword in NOT_SUPPORTED or (keyword == "$id" and inner is not schema):
                 raise SchemaError(place, "is not supported")
-            check(argument, ARGUMENTS.get(keyword, {}), place)
-            waiting += schemas_in(keyword, argument, place)
-            if keyword == "$ref":
+            form = ARGUMENTS.get(keyword, True)
+            check(argument, form, place)
+            if form is SCHEMA:
+                waiting.append((place, argument))
+            elif form in (SCHEMAS, SCHEMA_MAP):
+                members = argument.items() if form is SCHEMA_MAP else enumerate(argument)
+                waiting += [((place, key), member) for key, member in members]
+            elif keyword == "$ref":
                 waiting.append((place, resolve(argument, schema, place)))
         for pattern in [inner.get("pattern", ""), *inner.get("patternProperties", {})]:
             try:
                 compile_pattern(pattern)
             except (re.error, OverflowError) as error:
                 raise SchemaError(path, f"{pattern!r} is no pattern: {error}") from None
-
-
-def schemas_in(keyword: str, argument: Any, place: Where) -> list[tuple[Where, Any]]:
-    """The schemas that stand in the argument of a keyword, with their places."""
-    form = ARGUMENTS.get(keyword)
-    if form is SCHEMA:
-        return [(place, argument)]
-    if form is SCHEMAS:
-        return [((place, i), each) for i, each in enumerate(argument)]
-    if form is SCHEMA_MAP:
-        return [((place, name), each) for name, each in argument.items()]
-    return []
 
 
 KINDS = {
@@ -5210,24 +5144,24 @@ KINDS = {
     bool: "boolean",
     types.NoneType: "null",
 }
-BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
+NUMBER_BOUNDS = {
     "minimum": operator.ge,
     "maximum": operator.le,
     "exclusiveMinimum": operator.gt,
     "exclusiveMaximum": operator.lt,
 }
-COMBINING = {"$ref", "allOf", "anyOf", "oneOf", "not", "if"}
 # What may stand beside each keyword, as a schema. The first three are also looked into.
-SCHEMA: Schema = {"type": ["object", "boolean"]}
-SCHEMAS: Schema = {"type": "array", "minItems": 1}
-SCHEMA_MAP: Schema = {"type": "object"}
-TEXT: Schema = {"type": "string"}
-NAMES: Schema = {"type": "array", "items": TEXT}
-NUMBER: Schema = {"type": "number"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-TYPE: Schema = {"enum": list(KINDS.values())}
-ARGUMENTS: dict[str, Schema] = {
+SCHEMA = {"type": ["object", "boolean"]}
+SCHEMAS = {"type": "array", "minItems": 1}
+SCHEMA_MAP = {"type": "object"}
+TEXT = {"type": "string"}
+NUMBER = {"type": "number"}
+COUNT = {"type": "integer", "minimum": 0}
+NAMES = {"type": "array", "items": TEXT}
+TYPE = {"enum": list(KINDS.values())}
+ARGUMENTS: dict[str, Any] = {
     "type": {"anyOf": [TYPE, {"type": "array", "minItems": 1, "items": TYPE}]},
+    "const": True,
     "enum": {"type": "array"},
     "required": NAMES,
     "dependentRequired": {"type": "object", "additionalProperties": NAMES},
@@ -5237,20 +5171,35 @@ ARGUMENTS: dict[str, Schema] = {
     "pattern": TEXT,
     # [schema.support-2020-12] [schema.validate-by-dialect] [schema.unsupported-dialect]
     "$schema": {"enum": [DIALECT, DIALECT + "#"]},
-    **dict.fromkeys(BOUNDS, NUMBER),
-    **dict.fromkeys("minLength maxLength minItems maxItems".split(), COUNT),
-    **dict.fromkeys("minProperties maxProperties".split(), COUNT),
-    **dict.fromkeys("not if then else items contains".split(), SCHEMA),
-    **dict.fromkeys("additionalProperties propertyNames".split(), SCHEMA),
+    **dict.fromkeys(NUMBER_BOUNDS, NUMBER),
+    **dict.fromkeys(
+        "minLength maxLength minItems maxItems minProperties maxProperties".split(), COUNT
+    ),
+    **dict.fromkeys(
+        "not if then else items contains additionalProperties propertyNames".split(), SCHEMA
+    ),
     **dict.fromkeys("allOf anyOf oneOf prefixItems".split(), SCHEMAS),
     # `definitions` is the name of `$defs` in older drafts.
     **dict.fromkeys("properties patternProperties $defs definitions".split(), SCHEMA_MAP),
 }
+# For each type of value: a keyword -> how its argument and the size of the value must compare.
+BOUNDS: dict[str, Any] = {
+    "object": {"minProperties": operator.ge, "maxProperties": operator.le},
+    "array": {"minItems": operator.ge, "maxItems": operator.le},
+    "string": {"minLength": operator.ge, "maxLength": operator.le},
+    "integer": NUMBER_BOUNDS,
+    "number": NUMBER_BOUNDS,
+    "boolean": {},
+    "null": {},
+}
+# What most schemas do not have.
+RARE = ARGUMENTS.keys() - {"type", "properties", "required", "items", "prefixItems", "$defs"}
 # These demand something that `check` does not do. Other unknown keywords are remarks.
 NOT_SUPPORTED = set(
     "unevaluatedItems unevaluatedProperties dependentSchemas minContains maxContains"
     " dependencies additionalItems $dynamicRef $recursiveRef".split()
 )
+
 # ---- 15 Who may enter --------------------------------------------------------------------------
 # Optional reading. `auth` of the server decides who may connect: a token that all clients know, a
 # function that judges tokens, or an `Auth`, which also tells clients where tokens come from (OAuth

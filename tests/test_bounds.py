@@ -135,10 +135,6 @@ def workshop() -> MCPServer:
     async def a_set(values: set[int]) -> str:
         return str(len(values))
 
-    @mcp.tool()
-    async def tuples(values: set[tuple[int, ...]]) -> str:
-        return str(len(values))
-
     unique = {"type": "object", "properties": {"values": {"type": "array", "uniqueItems": True}}}
     mcp.add_tool(lambda **arguments: "taken", "unique", input_schema=unique)
     return mcp
@@ -283,7 +279,6 @@ TWINS = {
     "arrays of -1 and -2": ("unique", twins(13, False), True),
     "objects of -1 and -2": ("unique", twins(13, True), True),
     "arrays in arrays": ("unique", [[row] for row in twins(13, False)], True),
-    "set[tuple[int, ...]] of -1 and -2": ("tuples", twins(13, False), True),
     "powers of two": ("unique", [2.0**n for n in range(1000)], True),
 }
 

@@ -890,12 +890,13 @@ def test_an_author_may_spend_more_on_results_of_his_own() -> None:
     {"anyOf": [{"properties": {"c": {"$ref": "#"}}, "maxProperties": 0}] * 3},
     {"anyOf": [{"properties": {"c": {"$ref": "#"}}, "not": {}}] * 3},
     {"oneOf": [{"properties": {"c": {"$ref": "#"}}}, {"properties": {"c": {"$ref": "#"}}}]},
+    {"oneOf": [{"properties": {"c": {"$ref": "#"}, "big": {"properties": {"q": {}}}}}] * 2},
     {"properties": {"c": {"oneOf": [{"$ref": "#"}, {"type": "null"}]}}},
     {"properties": {"c": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}},
     {"not": {"not": {"oneOf": [{"properties": {"c": {"$ref": "#"}}}, {"type": "null"}]}}},
     {"if": {"properties": {"c": {"$ref": "#"}}}, "then": {"properties": {"c": {"$ref": "#"}}}},
 ])  # fmt: skip
-@pytest.mark.parametrize("leaf", [{}, 5, None])
+@pytest.mark.parametrize("leaf", [{}, 5, None, {"big": dict.fromkeys(map(str, range(100_000)))}])
 def test_a_recursive_union_ends_quickly_and_in_few_words(schema: Any, leaf: Any) -> None:
     """[schema.bounded-depth] Two schemas a level, asked at 30 levels, would never end."""
     check_schema(schema)

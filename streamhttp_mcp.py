@@ -4504,7 +4504,8 @@ class Forms:
             return None
         if origin in SCALARS:
             schema, parse = SCALARS[origin]
-            return Form(dict(schema), reader(parse) if parse else unchanged)
+            read = reader(parse) if parse else unchanged
+            return Form(dict(schema), read)
         if origin in (Union, types.UnionType):
             return self.union_form(args, where)
         if origin is Literal:

@@ -285,7 +285,7 @@ class Limits:
     # One session, and all of them.
     sessions: int = 10_000  # one more ends the session that was unused for longest
     calls: int = 1_000  # in flight at once in one session; one more is answered 429
-    client_bytes: int = 64 * 1024  # of clientInfo and capabilities, which the session keeps
+    client_bytes: int = 64 * 1024  # of `initialize`, whose params the session keeps
     streams: int = 16  # ended event streams that a session keeps for a client that comes back
     session_bytes: int = 4 * 1024 * 1024  # all messages that are stored; the largest body fits
     server_bytes: int = 256 * 1024 * 1024  # the same, of all sessions and connections together
@@ -1741,7 +1741,7 @@ def check_origin(server: MCPServer, request: Request) -> None:
 
 def is_loopback(host: str) -> bool:
     """'localhost:8000' -> True, 'localhost.evil.example' -> False"""
-    return host in LOOPBACK_HOSTS or without_port(host) in LOOPBACK_HOSTS
+    return without_port(host) in LOOPBACK_HOSTS
 
 
 def without_port(host: str) -> str:
@@ -2032,6 +2032,7 @@ class ClientInfo(NamedTuple):
     version: str  # the protocol revision that was agreed on
     info: Message
     capabilities: Message
+    size: int  # bytes of the message that said so
 
 
 class Sessions(Account):
@@ -2052,7 +2053,7 @@ class Sessions(Account):
             if not self.end_unused():
                 raise busy("all sessions are in use: try again later")
         session = Session(self, client, two_channel)
-        session.add(len(encode([client.info, client.capabilities])) + 8 * OVERHEAD)
+        session.add(client.size + 8 * OVERHEAD)
         self.by_id[session.id] = session
         return session
 
@@ -2348,11 +2349,11 @@ def read_client(
         version = LATEST_SESSION_REVISION
     info = object_param(params, "clientInfo")
     capabilities = object_param(params, "capabilities")
-    most = server.limits.client_bytes
-    if len(encode([info, capabilities])) > most:  # [limits.client]
-        problem = f"params.clientInfo and params.capabilities are larger than {most} bytes"
+    size = len(request.body)
+    if size > server.limits.client_bytes:  # [limits.client] the session keeps most of it
+        problem = f"initialize is larger than {server.limits.client_bytes} bytes"
         raise RPCError(INVALID_PARAMS, problem)
-    return ClientInfo(request.principal, version, info, capabilities)
+    return ClientInfo(request.principal, version, info, capabilities, size)
 
 
 def introduction(server: MCPServer, session: Session) -> Message:
@@ -3123,7 +3124,7 @@ async def handle_sse(server: MCPServer, request: Request) -> Reply:
         session = find_two_channel_session(server, request)
         return read_stream(request, session, session.standalone_stream)
     # `initialize` will tell who the client is.
-    session = server.sessions.open(ClientInfo(request.principal, "", {}, {}), two_channel=True)
+    session = server.sessions.open(ClientInfo(request.principal, "", {}, {}, 0), two_channel=True)
     stream = session.standalone_stream()
     stream.name = ""  # it cannot be resumed, so its events have no ids
     stream.kind = "message"  # [channel.message-events]

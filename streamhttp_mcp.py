@@ -1464,7 +1464,7 @@ def parse_json(body: bytes) -> Any:
         value, end = DECODER.raw_decode(text)  # [json.strict]
         if end < len(text):
             raise ValueError(f"more text follows the value that ends at character {end}")
-        if b"\\u" in body and HALF_CHARACTER.search(body):  # perhaps half a surrogate pair
+        if b"\\" in body and HALF_CHARACTER.search(body):  # perhaps half a surrogate pair
             json.dumps(value, ensure_ascii=False).encode()
         if body.count(b"[") + body.count(b"{") > MAX_NESTING:
             check_nesting(value)

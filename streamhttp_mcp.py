@@ -196,7 +196,7 @@ import time
 import traceback
 import types
 import typing
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -1575,7 +1575,7 @@ def encode(value: object) -> bytes:
     ValueError for NaN, infinity and what contains itself; TypeError for what is no JSON.
     """
     try:
-        return ENCODER.encode(value).encode()
+        return ascii_json(value).encode()
     except RecursionError:
         raise ValueError("a value contains itself, or is nested too deeply") from None
 
@@ -1618,10 +1618,33 @@ DECODER = json.JSONDecoder(
     object_pairs_hook=unique_members, parse_int=read_integer,
     parse_constant=read_number, parse_float=read_number,
 )  # fmt: skip
-# A value that contains itself ends in a RecursionError, so the encoder need not look for one.
-ENCODER = json.JSONEncoder(
-    ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":")
-)
+
+
+def json_writer(ensure_ascii: bool, separators: tuple[str, str]) -> Callable[[Any], str]:
+    """Make a function that writes JSON. It raises as `encode` does, and RecursionError.
+
+    `json` builds a new encoder for each text, which takes longer than to write a small text. So
+    this keeps one. The class of it has no documentation, and other Pythons may not have it.
+    """
+    # A value that contains itself ends in a RecursionError, so nothing need look for one.
+    slow = json.JSONEncoder(
+        ensure_ascii=ensure_ascii, allow_nan=False, check_circular=False, separators=separators
+    )
+    make_encoder = getattr(json.encoder, "c_make_encoder", None)
+    if make_encoder is None:
+        return slow.encode
+    names = json.encoder
+    escape = names.encode_basestring_ascii if ensure_ascii else names.encode_basestring
+    comma, colon = separators
+    write = make_encoder(None, slow.default, escape, None, colon, comma, False, False, False)
+
+    def to_json(value: Any) -> str:
+        return "".join(write(value, 0))
+
+    return to_json
+
+
+ascii_json = json_writer(True, (",", ":"))
 
 
 # ---- 5 Endpoint --------------------------------------------------------------------------------
@@ -3374,7 +3397,11 @@ class Context:
         # [progress.active-token-only] [progress.increases] 0 and '' are tokens, and True is none.
         if type(token) in (str, int) and progress > self.progress:
             self.progress = progress
-            params = present(progressToken=token, progress=progress, total=total, message=message)
+            params: Message = {"progressToken": token, "progress": progress}
+            if total is not None:
+                params["total"] = total
+            if message is not None:
+                params["message"] = message
             await self.notify("notifications/progress", params)
         else:
             await asyncio.sleep(0)
@@ -4298,7 +4325,7 @@ def to_base64(data: bytes) -> str:
 
 
 # Plain data as JSON for a model. A model reads any language, so the text is not ASCII.
-to_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
+to_text = json_writer(False, (", ", ": "))
 
 # URIs and their templates.
 

@@ -363,7 +363,8 @@ class CleanLog(logging.Filter):
         if record.exc_info and not record.exc_text:
             story = "".join(traceback.format_exception(*record.exc_info)).rstrip()
             lines = [CONTROL.sub("?", line) for line in story.split("\n")]
-            record.exc_text = "\n    ".join(lines)  # no line of it can pass for a record
+            # No line of it can pass for a record.
+            record.exc_text = "\n    ".join(lines)
         return True
 
 
@@ -533,7 +534,8 @@ async def read_head(incoming: Incoming, limits: Limits) -> Request:
         if end >= 0:
             check_head_size(buffer, end, limits)
             return parse_head(incoming.take(end + 4)[:-2].decode("latin-1"), limits)
-        if buffer.startswith(b"\x16\x03"):  # the first two bytes of a TLS handshake
+        # A TLS handshake begins with these two bytes.
+        if buffer.startswith(b"\x16\x03"):
             message = "these bytes are TLS, and this port speaks plain HTTP: use http://"
             raise HTTPError(400, message)
         # The last three bytes may be the start of the blank line.
@@ -574,7 +576,8 @@ def parse_head(head: str, limits: Limits) -> Request:
         match = ABSOLUTE_FORM.fullmatch(target)
         if match is None:
             raise HTTPError(400, f"expected a path as request target, got {target[:100]!a}")
-        headers["host"] = match[1]  # [http.absolute-form] the form that proxies send; its host wins
+        # [http.absolute-form] Proxies send this form. Its host wins.
+        headers["host"] = match[1]
         target = match[2] or "/"
     if "host" in headers and not HOST.fullmatch(headers["host"]):  # [http.host-form]
         raise HTTPError(400, f"expected Host: name or name:port, got {headers['host'][:100]!a}")
@@ -635,7 +638,8 @@ def parse_length(request: Request) -> int | None:
         return None
     if not (length.isascii() and length.isdigit()):  # [http.length-digits]
         raise HTTPError(400, f"Content-Length must be a decimal number, got {length[:100]!a}")
-    return int(length.lstrip("0")[:19] or "0")  # 19 digits are more than any limit
+    # A number of 19 digits is larger than any limit.
+    return int(length.lstrip("0")[:19] or "0")
 
 
 def check_body_size(size: int, limits: Limits) -> None:
@@ -654,11 +658,13 @@ async def read_chunks(
         if note is not None:
             note(len(body) + size)
 
-    for _ in range(limits.chunks + 1):  # and the last chunk, which is empty
+    # One more: the last chunk is empty.
+    for _ in range(limits.chunks + 1):
         too_long = HTTPError(400, "chunk size line is longer than 1024 bytes")
         line = await incoming.line(1024, too_long)
         match = CHUNK_SIZE.fullmatch(line)
-        if match is None:  # [http.chunk-extension] read past, and bounded by the line
+        # [http.chunk-extension] An extension is ignored. The limit of the line bounds it.
+        if match is None:
             raise HTTPError(400, f"expected hexadecimal chunk size, got {line[:100]!a}")
         size = int(match[1], 16)
         if size == 0:
@@ -702,7 +708,8 @@ def format_head(status: int, headers: Iterable[tuple[str, str]], framing: str) -
     return f"{start}{fields}{framing}\r\n".encode("latin-1")
 
 
-@functools.lru_cache(maxsize=1)  # all replies of one second have the same date
+# All replies of one second have the same date.
+@functools.lru_cache(maxsize=1)
 def format_date(seconds: int) -> str:
     """[http.date-form] 0 -> 'Thu, 01 Jan 1970 00:00:00 GMT'. In English, whatever the locale is."""
     t = time.gmtime(seconds)
@@ -886,7 +893,8 @@ class Stream:
         waiting = self.waiting
         self.waiting = []
         for waiter in waiting:
-            if not waiter.done():  # a waiter that was cancelled is done already
+            # A waiter that was cancelled is done already.
+            if not waiter.done():
                 waiter.set_result(None)
 
     # For those who write.
@@ -902,7 +910,8 @@ class Stream:
             may_wait = 0 if len(data) > LARGE else UNREAD
             while self.reader is not None and len(self.unread) > may_wait and not self.ended:
                 await self.wait()
-        if self.reader is None:  # [handler.yields] a handler that only reports lets the others run
+        # [handler.yields] A handler that does nothing but report lets others run.
+        if self.reader is None:
             await asyncio.sleep(0)
 
     def push(self, data: bytes, needed: bool = False, kind: str = "") -> None:
@@ -941,7 +950,8 @@ class Stream:
         """From here on the answer is an event stream, if the client takes one."""
         if self.takes_stream and not self.is_sse:
             self.is_sse = True
-            self.count()  # a JSON body may not have been counted
+            # A small JSON body was not counted.
+            self.count()
             self.wake()
 
     def use_sse_if_silent(self) -> None:
@@ -970,7 +980,8 @@ class Stream:
         [stream.newest-wins] Another reader ends. So a client that crashed and came back is not
         locked out by its own old connection.
         """
-        if after is not None:  # forget what the client has seen, and hand over the rest again
+        # Forget what the client has seen, and hand over the rest again.
+        if after is not None:
             self.unread = [event for event in self.handed + self.unread if event.number > after]
             self.handed = []
             self.handed_number = after
@@ -987,7 +998,8 @@ class Stream:
 
     def take(self) -> bytes:
         """Hand over all events that are ready, as they are on the wire."""
-        if not self.name:  # [stream.no-event-ids] what was handed over before is written by now
+        # [stream.no-event-ids] What was handed over before is written by now.
+        if not self.name:
             self.forget_handed()
         if not self.unread:
             return b""
@@ -1062,10 +1074,12 @@ class Reader:
     def detach(self) -> None:
         """Stop reading. Where the stream has not come to its end, the client has disconnected."""
         stream = self.stream
-        if stream.reader is not self:  # replaced or released: the client has not left
+        # It was replaced or released: the client has not left.
+        if stream.reader is not self:
             return
         stream.reader = None
-        if not stream.name:  # nobody can come back for it
+        # Nobody can come back for it.
+        if not stream.name:
             stream.forget_all()
         stream.wake()
         # [disconnect.not-cancel] With a session, `on_left` does not cancel the call.
@@ -1149,7 +1163,8 @@ class Connection:
         try:
             while await self.serve_one() and not self.server.closing.is_set():
                 if self.incoming.buffer:
-                    await asyncio.sleep(0)  # the next request is there already: let others run
+                    # The next request is there already: let others run.
+                    await asyncio.sleep(0)
             await self.linger()
         except (ConnectionEnded, OSError, asyncio.CancelledError):
             pass  # the peer is gone, which is its right
@@ -1170,7 +1185,8 @@ class Connection:
             return True
         transport = self.writer.transport
         patience = self.server.limits.head_seconds
-        if not self.one_too_many:  # without TLS, the peer cannot be told about the refusal
+        # Without TLS, the peer cannot be told about the refusal.
+        if not self.one_too_many:
             try:
                 await self.writer.start_tls(context, ssl_handshake_timeout=patience)
                 return True
@@ -1184,7 +1200,8 @@ class Connection:
 
     async def watch(self) -> None:
         """Wait until the connection is closed, whoever closed it, and cancel what serves it."""
-        with contextlib.suppress(OSError):  # it was reset
+        # The connection may have been reset.
+        with contextlib.suppress(OSError):
             await self.writer.wait_closed()
         self.server.forget_connection(self)
         if self.task is not None:
@@ -1276,7 +1293,8 @@ class Connection:
         head = format_head(reply.status, reply.headers, framing)
         self.state = SENDING
         self.put(head + reply.body if has_body else head)  # [http.head-no-body]
-        reply.body = b""  # the transport keeps the bytes that are not sent: drop our copy
+        # The transport keeps the bytes that are not sent: drop our copy.
+        reply.body = b""
         await self.drain()
         return stays
 
@@ -1295,7 +1313,8 @@ class Connection:
                 self.put(head + (format_chunk(data) if self.chunked else data))
                 self.reply_at = self.server.clock()
                 head = data = b""
-                await self.writer.drain()  # the stream's account counts what it has handed over
+                # The stream's account counts what it has handed over.
+                await self.writer.drain()
         finally:
             self.state = SENDING
             reader.detach()
@@ -1343,7 +1362,8 @@ class Connection:
         self.enter(LINGERING, 2)
         if self.server.closing.is_set():
             return
-        if self.writer.can_write_eof():  # TLS cannot; its peer goes by the length of the reply
+        # TLS cannot do this. Its peer goes by the length of the reply.
+        if self.writer.can_write_eof():
             self.writer.write_eof()
         while True:
             self.incoming.buffer.clear()
@@ -1351,7 +1371,8 @@ class Connection:
 
     def close(self) -> None:
         self.enter(CLOSING, self.server.limits.send_seconds)
-        if not self.writer.is_closing():  # TLS does not like to be closed twice
+        # TLS does not like to be closed twice.
+        if not self.writer.is_closing():
             self.writer.close()
 
     def enter(self, state: str, seconds: float) -> float:
@@ -1387,7 +1408,8 @@ class Connection:
 
     def expire(self) -> None:
         """Make the read fail that has taken too long."""
-        if self.state == CLOSING:  # a TLS peer that does not agree to the end
+        # A TLS peer that does not agree to the end.
+        if self.state == CLOSING:
             self.writer.transport.abort()
             return
         error: Exception = ConnectionEnded()
@@ -1405,10 +1427,12 @@ class Connection:
         if self.state == STREAMING:
             self.write_comment()
         elif self.state == WORKING and self.request.stream is not None:
-            self.request.stream.use_sse()  # start the stream, so that there is something to write
+            # Start the stream, so that there is something to write.
+            self.request.stream.use_sse()
 
     def write_comment(self) -> None:
-        if self.taken == self.written:  # else the peer has enough to read
+        # If some bytes are not taken yet, the peer has enough to read.
+        if self.taken == self.written:
             self.put(format_chunk(COMMENT) if self.chunked else COMMENT)
             self.reply_at = self.server.clock()
 
@@ -1464,7 +1488,8 @@ def parse_json(body: bytes) -> Any:
         value, end = DECODER.raw_decode(text)  # [json.strict]
         if end < len(text):
             raise ValueError(f"more text follows the value that ends at character {end}")
-        if b"\\" in body and HALF_CHARACTER.search(body):  # perhaps half a surrogate pair
+        # An escape may be half of a surrogate pair.
+        if b"\\" in body and HALF_CHARACTER.search(body):
             json.dumps(value, ensure_ascii=False).encode()
         if body.count(b"[") + body.count(b"{") > MAX_NESTING:
             check_nesting(value)
@@ -1714,7 +1739,8 @@ def refuse(server: MCPServer, request: Request, error: BaseException) -> Reply:
     """
     if isinstance(error, RPCError):
         error = HTTPError(400, error.message, code=error.code)
-    if not isinstance(error, HTTPError):  # [answers.nothing-internal] a bug, or a route's function
+    # [answers.nothing-internal] A bug, here or in a route's function.
+    if not isinstance(error, HTTPError):
         log.error("%s %s failed", request.method, request.path, exc_info=error)
         error = HTTPError(500, "Internal error", code=INTERNAL_ERROR)
     body: Message = {"jsonrpc": "2.0", "error": error_object(error.code, error.message)}
@@ -1819,7 +1845,8 @@ def check_version_header(request: Request) -> None:
     it is not compared with the one of the session. HTTPError.
     """
     version = request.headers.get("mcp-protocol-version", LATEST_SESSION_REVISION)
-    if version == STATELESS_REVISION:  # [modern.get-405] its POSTs are answered elsewhere
+    # [modern.get-405] Its POSTs are answered elsewhere.
+    if version == STATELESS_REVISION:
         raise HTTPError(405, f"revision {version} knows POST only", ("Allow", "POST, OPTIONS"))
     if version not in SESSION_REVISIONS:
         served = ", ".join(REVISIONS)
@@ -1852,7 +1879,8 @@ def check_content_type(request: Request) -> None:
 async def handle_post(server: MCPServer, request: Request) -> Reply:
     """[post.answer-json-or-sse] One POST brings one message."""
     message = parse_message(request.body)
-    if len(request.body) > LARGE:  # [limits.work] others get a turn before it is checked
+    # [limits.work] Others get a turn before the message is checked.
+    if len(request.body) > LARGE:
         await asyncio.sleep(0)
     if is_stateless(request, message):  # [modern.same-endpoint]
         return await answer_without_session(server, request, message)
@@ -2044,7 +2072,8 @@ class Session(Account):
         for stream in list(self.streams.values()):
             if self.used > goal:
                 stream.forget_notifications(self.used - goal)
-            if self.used > goal and stream.endless:  # it will never be delivered
+            # An endless stream will never be delivered.
+            if self.used > goal and stream.endless:
                 stream.forget_handed()
 
 
@@ -2135,7 +2164,8 @@ class Sessions(Account):
         for stream in list(session.streams.values()):
             stream.end()
             session.forget(stream)
-            remaining += stream.size  # for its reader
+            # These bytes are for its reader.
+            remaining += stream.size
         session.add(remaining - session.used)
 
     def make_room(self, goal: int) -> None:
@@ -2164,7 +2194,8 @@ def check_load(server: MCPServer, calls: int = 1) -> None:
 
 def start_call(ctx: Context) -> None:
     """Start a call. Its response will come on its stream."""
-    ctx.server.calls.add(ctx)  # which holds its task, see `run_call`
+    # The call holds its task, see `run_call`.
+    ctx.server.calls.add(ctx)
     if ctx.session is not None:
         ctx.session.calls.add(ctx)
     start_task(run_call(ctx))
@@ -2182,7 +2213,8 @@ async def wait_for_form(server: MCPServer, stream: Stream) -> None:
         while stream.undecided:
             await stream.wait()
     except asyncio.CancelledError:  # the client disconnected before the answer had a form
-        stream.end()  # nobody can come back for it
+        # Nobody can come back for it.
+        stream.end()
         stream.forget_all()
         if stream.on_left is not None:
             stream.on_left()
@@ -2198,9 +2230,11 @@ def make_reply(stream: Stream, session: Session | None) -> Reply:
         stream.use_sse()
     if stream.is_sse:
         if session is not None and not cancelled:
-            session.adopt(stream)  # now the client will learn its name, and can resume it
+            # Now the client will learn its name, and can resume it.
+            session.adopt(stream)
         return Reply(200, EVENT_STREAM_HEADERS, stream=stream)
-    if cancelled:  # and the client takes no event stream, which could simply end
+    # The client takes no event stream, which could simply end.
+    if cancelled:
         return Reply(202)
     body = stream.unread[0].data
     if stream.size:
@@ -2230,7 +2264,8 @@ async def run_call(ctx: Context) -> None:
     except BaseException as exception:  # noqa: BLE001  # [answers.nothing-internal]
         error = explain(ctx, exception)
         response = encode_error(ctx.request_id, error)
-        if ctx.is_stateless:  # [error.defined-codes] with a session the status is always 200
+        # [error.defined-codes] With a session the status is always 200.
+        if ctx.is_stateless:
             status = STATUSES.get(error.code, 200)
     ctx.server.calls.discard(ctx)
     if len(response) > LARGE and not ctx.stream.account.may_overdraw():  # [limits.memory]
@@ -2245,7 +2280,8 @@ async def run_call(ctx: Context) -> None:
         session.calls.discard(ctx)
         session.sessions.use(session)
         if ctx.stream.ended and ctx.stream.responses == 0:  # all was cancelled
-            session.forget(ctx.stream)  # no response will come: the client must not resume it
+            # No response will come: the client must not resume it.
+            session.forget(ctx.stream)
 
 
 async def call_method(ctx: Context) -> Message | bytes:
@@ -2260,7 +2296,8 @@ async def call_method(ctx: Context) -> Message | bytes:
         if ctx.cancelled is not None:
             raise asyncio.CancelledError
         result = method(ctx, params)
-        if not isinstance(result, (dict, bytes)):  # the method is a coroutine function
+        # The method is a coroutine function.
+        if not isinstance(result, (dict, bytes)):
             result = await result
     except InputRequired as required:
         result = input_required(ctx, required)
@@ -2279,7 +2316,8 @@ def explain(ctx: Context, exception: BaseException) -> RPCError:
     if isinstance(exception, MissingCapability) and ctx.is_stateless:  # [capability.missing]
         data = {"requiredCapabilities": exception.required}
         return RPCError(MISSING_CAPABILITY, str(exception), data)
-    if isinstance(exception, ToolError):  # a prompt or a resource may fail in words for the client
+    # A prompt or a resource may fail in words for the client.
+    if isinstance(exception, ToolError):
         return RPCError(INTERNAL_ERROR, str(exception))
     # [cancel.stop] A call that was cancelled ends in this way, too.
     if ctx.cancelled is None and not is_cancelled():
@@ -2373,7 +2411,8 @@ def read_client(
     info = object_param(params, "clientInfo")
     capabilities = object_param(params, "capabilities")
     size = len(request.body)
-    if size > server.limits.client_bytes:  # [limits.client] the session keeps most of it
+    # [limits.client] The session keeps most of it.
+    if size > server.limits.client_bytes:
         problem = f"initialize is larger than {server.limits.client_bytes} bytes"
         raise RPCError(INVALID_PARAMS, problem)
     return ClientInfo(request.principal, version, info, capabilities, size)
@@ -2474,7 +2513,8 @@ def cancel_call(session: Session, params: Message) -> None:
     for call in session.calls:
         if call.request_id == wanted and type(call.request_id) is type(wanted):
             found.append(call)
-    if len(found) == 1:  # a client that uses one id for all its calls cannot say which one it means
+    # A client that uses one id for all its calls cannot say which one it means.
+    if len(found) == 1:
         log.info("a client cancelled its call: %.200r", params.get("reason"))  # [cancel.log-reason]
         found[0].cancel("the client cancelled the call")
 
@@ -2520,7 +2560,8 @@ async def ask_on_stream(ctx: Context, questions: dict[str, Question]) -> dict[st
 async def withdraw_questions(ctx: Context, waiting: dict[int, asyncio.Future[Message]]) -> None:
     """[timeout.cancel] [cancel.own-requests-only] Tell the client which answers come too late."""
     for number, future in waiting.items():
-        if future.done() and not future.cancelled():  # the timeout cancels the one it waited for
+        # The timeout has cancelled the future that it waited for.
+        if future.done() and not future.cancelled():
             continue
         params = {"requestId": number, "reason": "not answered in time"}
         await ctx.stream.send(encode_notification("notifications/cancelled", params))
@@ -2685,7 +2726,8 @@ def decode_header(name: str, value: str) -> str:
     encoded = value.removeprefix("=?base64?").removesuffix("?=")
     try:  # [header.characters-valid]
         data = base64.b64decode(encoded, validate=True)
-        if to_base64(data) != encoded:  # b64decode() ignores odd padding bits
+        # b64decode() ignores odd padding bits.
+        if to_base64(data) != encoded:
             raise ValueError
         return data.decode()
     except ValueError:
@@ -2875,7 +2917,8 @@ def discover(ctx: Context, params: Message) -> Message:
 
 def list_entries(ctx: Context, params: Message) -> bytes:
     """[list.not-per-connection] A whole list, as JSON that is kept until the list changes."""
-    if params.get("cursor") is not None:  # [page.invalid-cursor] we give out none
+    # [page.invalid-cursor] This server gives out none.
+    if params.get("cursor") is not None:
         message = "params.cursor is not one of this server, whose lists have one page"
         raise RPCError(INVALID_PARAMS, message)
     server = ctx.server
@@ -3024,7 +3067,8 @@ async def listen(ctx: Context, params: Message) -> Message:
     acknowledgement = {"_meta": meta, "notifications": honoured}
     method = "notifications/subscriptions/acknowledged"
     await ctx.stream.send(encode_notification(method, acknowledgement))
-    if honoured:  # [listen.ack-first] only now do notices find us
+    # [listen.ack-first] Only now do notices find this call.
+    if honoured:
         watched = frozenset(normalize_uri(uri) for uri in uris)
         ctx.server.listeners[ctx] = {**honoured, "resourceSubscriptions": watched}
         try:  # [listen.several]
@@ -3149,7 +3193,8 @@ async def handle_sse(server: MCPServer, request: Request) -> Reply:
     # `initialize` will tell who the client is.
     session = server.sessions.open(ClientInfo(request.principal, "", {}, {}, 0), two_channel=True)
     stream = session.standalone_stream()
-    stream.name = ""  # it cannot be resumed, so its events have no ids
+    # It cannot be resumed, so its events have no ids.
+    stream.name = ""
     stream.kind = "message"  # [channel.message-events]
     # [channel.endpoint-event] The first event says where to POST.
     where = f"{server.root_path}/messages?session_id={session.id}"
@@ -3547,9 +3592,11 @@ def is_declared(ctx: Context, path: str) -> bool:
     name, _, part = path.partition(".")
     declared = ctx.client_capabilities.get(name)
     parts = declared if isinstance(declared, dict) else {}
-    if part:  # parts are younger than the clients of 2025-06-18
+    # Parts are younger than the clients of 2025-06-18.
+    if part:
         return parts.get(part) is not None and ctx.protocol_version >= "2025-11-25"
-    if name == "elicitation":  # [elicit.declared-mode-only] without parts it means forms
+    # [elicit.declared-mode-only] Without parts it means forms.
+    if name == "elicitation":
         return declared == {} or "form" in parts
     return declared is not None
 
@@ -3570,7 +3617,8 @@ def elicit_form(message: str, schema: Any) -> Question:
         result = read_action(answer)
         if result.action == "accept":
             content = answer.get("content")
-            if content is None:  # a form whose fields are all optional
+            # All fields of the form are optional.
+            if content is None:
                 content = {}
             check(content, form, "content")  # [elicit.validate-received]
             result.content = content
@@ -3588,7 +3636,8 @@ def flat_schema(schema: Schema) -> Schema:
         kinds = [kind for kind in member.get("anyOf", ()) if kind != {"type": "null"}]
         if len(kinds) == 1:
             member = {**kinds[0], **member, "anyOf": None}
-        properties[name] = present(**member)  # without a default of null
+        # This drops a default of null.
+        properties[name] = present(**member)
     return present(type=schema.get("type"), properties=properties, required=schema.get("required"))
 
 
@@ -3973,7 +4022,8 @@ class Handler:
         else:
             call = functools.partial(self.function, **arguments)
             value = await ctx.server.call_in_thread(ctx, call)
-            if inspect.isawaitable(value):  # a plain decorator around a coroutine function
+            # The function was a plain decorator around a coroutine function.
+            if inspect.isawaitable(value):
                 value = await value
         if isinstance(value, InputRequired):
             raise value
@@ -4141,7 +4191,8 @@ def mirrored_headers(schema: Schema, what: str) -> dict[tuple[str, ...], str]:
     """[header.annotation-valid] Find the arguments that clients repeat in headers. ValueError."""
     headers = {}
     found: list[Any] = [((), schema)]
-    for path, inner in found:  # which grows as we go
+    # The list grows while it is read.
+    for path, inner in found:
         if isinstance(inner, bool):
             continue
         for name, member in inner.get("properties", {}).items():
@@ -4641,7 +4692,8 @@ class Forms:
             form = self.form(hint, f"{where}{name}: ", or_null=default is None)
             if default is MISSING:
                 required.append(name)
-            with contextlib.suppress(SchemaError):  # no default, or none that JSON can say
+            # There may be no default, or none that JSON can express.
+            with contextlib.suppress(SchemaError):
                 form.schema["default"] = plain(default)
             self.finish(form.schema, f"{where}{name}")
             properties[name] = form.schema
@@ -4833,19 +4885,22 @@ def write(value: Any, path: Where) -> Any:
             return [write(member, (path, i)) for i, member in enumerate(value)]
         case float() | type():
             raise SchemaError(path, f"{value} has no form in JSON")
-    if hasattr(value, "_asdict"):  # a NamedTuple, whose names are worth keeping
+    # The names of a NamedTuple are worth keeping.
+    if hasattr(value, "_asdict"):
         value = value._asdict()
     elif dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
         value = {each.name: getattr(value, each.name) for each in fields if each.init}
     elif hasattr(value, "model_dump"):  # pydantic's; by alias, as in model_json_schema()
         value = value.model_dump(mode="json", by_alias=True)
-    if hasattr(value, "keys"):  # a mapping, or a row of sqlite3
+    # A mapping, or a row of sqlite3.
+    if hasattr(value, "keys"):
         return write_members(value, path)
     for kind in type(value).__mro__:
         if kind.__name__ in WRITERS:
             return write(WRITERS[kind.__name__](value), path)
-    if isinstance(value, Collection):  # a set, a deque, an array, a range, the keys of a dict
+    # A set, a deque, an array, a range, the keys of a dict.
+    if isinstance(value, Collection):
         return write(list(value), path)
     raise SchemaError(path, f"a {type(value).__name__} has no form in JSON")
 
@@ -5057,7 +5112,8 @@ class Checker:
         try:
             self.check(value, schema, "")
         except SchemaError as error:
-            self.spend(15)  # an error takes longer to make than a step
+            # An error takes longer to make than a step.
+            self.spend(15)
             return str(error)
         return ""
 
@@ -5101,7 +5157,8 @@ CANONICAL = json.JSONEncoder(sort_keys=True)
 
 def is_multiple(value: float, step: float) -> bool:
     """By the digits, as people mean it: 0.3 is a multiple of 0.1."""
-    from fractions import Fraction  # here, since few schemas need it, and it takes long to import
+    # Few schemas need this module, and it takes long to import.
+    from fractions import Fraction
 
     return math.isfinite(value) and Fraction(str(value)) % Fraction(str(step)) == 0
 
@@ -5128,7 +5185,8 @@ def resolve(reference: str, root: Any, path: Where) -> Any:
 
 def find_anchor(name: str, root: Any) -> Any:
     found = [root]
-    for value in found:  # which grows as we go
+    # The list grows while it is read.
+    for value in found:
         if isinstance(value, dict):
             if value.get("$anchor") == name:
                 return value
@@ -5158,18 +5216,25 @@ def check_schema(schema: Any, path: Where = "schema") -> None:
                 raise SchemaError(place, "is not supported")
             form = ARGUMENTS.get(keyword, True)
             check(argument, form, place)
-            if form is SCHEMA:
-                waiting.append((place, argument))
-            elif form in (SCHEMAS, SCHEMA_MAP):
-                members = argument.items() if form is SCHEMA_MAP else enumerate(argument)
-                waiting += [((place, key), member) for key, member in members]
-            elif keyword == "$ref":
+            waiting += schemas_in(argument, form, place)
+            if keyword == "$ref":
                 waiting.append((place, resolve(argument, schema, place)))
         for pattern in [inner.get("pattern", ""), *inner.get("patternProperties", {})]:
             try:
                 compile_pattern(pattern)
             except (re.error, OverflowError) as error:
                 raise SchemaError(path, f"{pattern!r} is no pattern: {error}") from None
+
+
+def schemas_in(argument: Any, form: Any, place: Where) -> list[tuple[Where, Any]]:
+    """The schemas in the argument of a keyword, with their places."""
+    if form is SCHEMA:
+        return [(place, argument)]
+    if form is SCHEMAS:
+        return [((place, i), each) for i, each in enumerate(argument)]
+    if form is SCHEMA_MAP:
+        return [((place, name), each) for name, each in argument.items()]
+    return []
 
 
 KINDS = {
@@ -5324,18 +5389,22 @@ async def check_authorization(server: MCPServer, auth: Auth, request: Request) -
         raise auth.challenge()
     if not VISIBLE.fullmatch(token):  # [auth.malformed-400]
         raise auth.challenge("invalid_request")
-    try:  # [limits.verify] [auth.judged-for-somebody] Who disconnects meanwhile cancels this, too.
+    # [limits.verify] [auth.judged-for-somebody] A client that disconnects meanwhile cancels this.
+    try:
         async with asyncio.timeout(server.limits.verify_seconds):
             verdict = await auth.verify(token)
-        if is_cancelled():  # `verify` may have caught this
+        # `verify` may have caught the cancellation.
+        if is_cancelled():
             raise asyncio.CancelledError
     except TimeoutError:
         log.warning("a token could not be judged in time", exc_info=True)
         raise busy("the token could not be judged in time: try again later") from None
     principal, scopes = verdict if isinstance(verdict, tuple) else (verdict, ())
-    if not principal:  # [auth.invalid-401] without an identity nobody enters
+    # [auth.invalid-401] Without an identity nobody enters.
+    if not principal:
         raise auth.challenge("invalid_token")
-    if not isinstance(principal, str):  # [auth.principal-form] True and 1 would be the same
+    # [auth.principal-form] True and 1 would be the same principal.
+    if not isinstance(principal, str):
         kind = type(principal).__name__
         raise TypeError(f"verify must return a str, (str, scopes) or None, not {kind}")
     request.scopes = read_scopes(scopes)
@@ -5580,7 +5649,8 @@ class MCPServer(Catalog):
                 outcome.set_exception(RuntimeError(f"StopIteration: {error}"))
             except BaseException as error:  # noqa: BLE001  # it belongs to the call that waits
                 outcome.set_exception(error)
-            with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
+            # If the event loop is closed, nobody waits.
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(leave)
 
         def leave() -> None:
@@ -5702,7 +5772,8 @@ class MCPServer(Catalog):
         self.listener = None
         self.living = False
         self.lifespan_context = None
-        self.closing.clear()  # `handle` can still be used
+        # `handle` can still be used.
+        self.closing.clear()
         await self.life.aclose()
 
     @contextlib.asynccontextmanager
@@ -5740,7 +5811,8 @@ class MCPServer(Catalog):
             self.enter_loop()
             asyncio.get_running_loop().set_exception_handler(self.handle_problem)
             with self.stopping_on_signals():
-                await self.enter_lifespan()  # no OSError of it is taken for one of `start`
+                # An OSError of the lifespan is not taken for one of `start`.
+                await self.enter_lifespan()
                 try:
                     url = await self.start(
                         host, port, ssl_context=ssl_context, reuse_port=reuse_port
@@ -5789,7 +5861,8 @@ class MCPServer(Catalog):
             watchdog.start()
             self.stop()
 
-        if threading.current_thread() is threading.main_thread():  # only there may it be done
+        # Only there may handlers of signals be set.
+        if threading.current_thread() is threading.main_thread():
             before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
         try:
             yield
@@ -5820,7 +5893,8 @@ def raise_descriptors() -> int:
         return sys.maxsize
     files = resource.RLIMIT_NOFILE
     hard = resource.getrlimit(files)[1]
-    with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
+    # Some systems allow less than they say.
+    with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(files, (hard, hard))
     soft = resource.getrlimit(files)[0]
     return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - 64)
@@ -5924,7 +5998,8 @@ def find_document(root: Path, path: str) -> Path:
         raise absent from None
     if UNSAFE_PATH.search(inside) or found.suffix.lower() not in DOCUMENT_SUFFIXES:
         raise absent
-    if not found.is_file():  # a folder, a pipe or a device
+    # It is a folder, a pipe or a device.
+    if not found.is_file():
         raise absent
     return found
 
@@ -5952,7 +6027,8 @@ def list_documents(root: Path) -> Iterator[str]:
             if file.suffix.lower() not in DOCUMENT_SUFFIXES:
                 continue
             path = file.relative_to(root).as_posix()
-            with contextlib.suppress(ToolError):  # hidden, or a link that leads outside
+            # The file may be hidden, or a link that leads outside.
+            with contextlib.suppress(ToolError):
                 find_document(root, path)
                 yield path
 
@@ -6030,7 +6106,8 @@ def add_tools(mcp: MCPServer, root: Path) -> None:
         # A wrong path raises here, before anybody is asked.
         text = await asyncio.to_thread(read_document, root, path)
         domain = "not given"
-        with contextlib.suppress(ToolError):  # The client has no forms: go on without an answer.
+        # If the client has no forms, go on without an answer.
+        with contextlib.suppress(ToolError):
             answer = await ctx.elicit(f"What domain is {path} from?", DomainForm)
             if answer.action == "accept":
                 domain = answer.data.domain
@@ -6345,7 +6422,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not 0 <= args.port <= 65535:
         parser.error(f"argument --port: expected 0 to 65535, got {args.port}")
-    if not args.session_timeout > 0:  # This refuses nan as well.
+    # This refuses nan as well.
+    if not args.session_timeout > 0:
         parser.error(f"argument --session-timeout: expected seconds, got {args.session_timeout}")
     if not args.root.is_dir():
         parser.error(f"argument --root: there is no folder {str(args.root)!r}")

@@ -2614,18 +2614,17 @@ def stateless_call(
     """[modern.no-prior-requests] Who calls, and what the client can do, stands in the request."""
     meta = check_metadata(server, request, message)
     # [log.level-asked] A request that names no level gets no log messages.
-    level = meta.get(META_LOG_LEVEL)
-    log_level = len(LOG_LEVELS) if level is None else LOG_LEVELS.index(level)
-    info = meta.get(META_CLIENT_INFO) or {}
-    capabilities = meta[META_CAPABILITIES]
+    log_level = len(LOG_LEVELS)
+    if meta.get(META_LOG_LEVEL) is not None:  # [log.level-unknown]
+        log_level = level_param(meta, META_LOG_LEVEL, "params._meta")
     return Context(
         server, request, stream, None,
         request_id=message["id"],
         method=message["method"],
         params=message.get("params", {}),
         protocol_version=STATELESS_REVISION,
-        client_info=info,
-        client_capabilities=capabilities,
+        client_info=meta.get(META_CLIENT_INFO) or {},
+        client_capabilities=meta[META_CAPABILITIES],
         log_level=log_level,
     )  # fmt: skip
 
@@ -2667,9 +2666,6 @@ def check_metadata(server: MCPServer, request: Request, message: Message) -> Mes
     check_header(request, "mcp-method", method)
     if method in NAMED_BY:
         check_header(request, "mcp-name", params.get(NAMED_BY[method]))
-    if meta.get(META_LOG_LEVEL) not in (None, *LOG_LEVELS):  # [log.level-unknown]
-        place = member_place("params._meta", META_LOG_LEVEL)
-        raise RPCError(INVALID_PARAMS, f"{place} must be one of {', '.join(LOG_LEVELS)}")
     # 4. [header.params-match] The arguments that the tool wants to see in headers, too.
     if method == "tools/call":
         check_mirrored(server, request, params)
@@ -2877,6 +2873,15 @@ def object_param(params: Message, name: str, place: str = "params") -> Message:
     return value
 
 
+def level_param(params: Message, name: str, place: str = "params") -> int:
+    """The place of a log level among LOG_LEVELS. RPCError for another one."""
+    level = params.get(name)
+    if level not in LOG_LEVELS:
+        expected = f"must be one of {', '.join(LOG_LEVELS)}"
+        raise RPCError(INVALID_PARAMS, f"{member_place(place, name)} {expected}")
+    return LOG_LEVELS.index(level)
+
+
 def check_length(params: Message, name: str, place: str = "params") -> None:
     """[limits.text] RPCError for an id or a token that is too long: it would be echoed."""
     value = params.get(name)
@@ -2897,11 +2902,8 @@ def ping(ctx: Context, params: Message) -> Message:
 
 def set_level(ctx: Context, params: Message) -> Message:
     """[log.set-level] From now on, less severe log messages are not sent to the session."""
-    level = text_param(params, "level")
-    if level not in LOG_LEVELS:  # [log.invalid-level]
-        raise RPCError(INVALID_PARAMS, f"params.level must be one of {', '.join(LOG_LEVELS)}")
     assert ctx.session is not None
-    ctx.session.log_level = LOG_LEVELS.index(level)
+    ctx.session.log_level = level_param(params, "level")  # [log.invalid-level]
     return {}
 
 

@@ -1124,11 +1124,6 @@ NOTHING = Request("-", "-")  # stands for a request whose head could not be read
 class Connection:
     """One TCP connection of a server."""
 
-    __slots__ = (
-        "chunked", "deadline", "held", "incoming", "moved_at", "one_too_many", "reply_at",
-        "request", "server", "started_at", "state", "taken", "task", "watcher", "writer", "written",
-    )  # fmt: skip
-
     def __init__(
         self, server: MCPServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -1136,7 +1131,6 @@ class Connection:
         self.server = server
         self.incoming = Incoming(reader)
         self.writer = writer
-        self.task: asyncio.Task[None] | None = None  # runs `serve`
         self.watcher: asyncio.Task[None] | None = None  # runs `watch`
         self.one_too_many = len(server.connections) >= server.most_connections
         # Now.
@@ -1156,10 +1150,9 @@ class Connection:
 
     async def serve(self) -> None:
         """[http.pipelining] Answer one request after the other, while both sides want to."""
-        self.task = asyncio.current_task()
         if not await self.start_tls():
             return
-        self.watcher = start_task(self.watch())
+        self.watcher = start_task(self.watch(asyncio.current_task()))
         try:
             while await self.serve_one() and not self.server.closing.is_set():
                 if self.incoming.buffer:
@@ -1195,17 +1188,17 @@ class Connection:
             # If the peer left, asyncio 3.11 removes the writer's transport, and needs it later.
             self.writer._transport = transport  # type: ignore[attr-defined]
         transport.abort()
-        self.server.forget_connection(self)
+        self.server.connections.discard(self)
         return False
 
-    async def watch(self) -> None:
+    async def watch(self, serving: asyncio.Task[Any] | None) -> None:
         """Wait until the connection is closed, whoever closed it, and cancel what serves it."""
         # The connection may have been reset.
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
-        self.server.forget_connection(self)
-        if self.task is not None:
-            self.task.cancel()
+        self.server.connections.discard(self)
+        if serving is not None:
+            serving.cancel()
 
     async def serve_one(self) -> bool:
         """Read a request and answer it. Returns whether another one may follow."""
@@ -2089,8 +2082,6 @@ class ClientInfo(NamedTuple):
 
 class Sessions(Account):
     """All sessions, the one that was unused for longest first, and the account of the server."""
-
-    __slots__ = ("by_id", "clock", "limits", "timeout")
 
     def __init__(self, limits: Limits, timeout: float, clock: Callable[[], float]) -> None:
         super().__init__(limits.server_bytes)
@@ -5734,9 +5725,6 @@ class MCPServer(Catalog):
         connection = Connection(self, reader, writer)
         self.connections.add(connection)
         start_task(connection.serve())
-
-    def forget_connection(self, connection: Connection) -> None:
-        self.connections.discard(connection)
 
     def tick(self) -> None:
         # First: the next tick comes, whatever goes wrong in this one.

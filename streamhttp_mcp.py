@@ -1967,9 +1967,9 @@ class Session(Account):
     """What the server remembers of one client between its requests, and an account of it."""
 
     __slots__ = (
-        "asked", "calls", "client_capabilities", "client_info", "id", "limits", "log_level",
-        "principal", "questions", "sessions", "standalone", "streams", "subscriptions",
-        "tool_streams", "two_channel", "used_at", "version",
+        "asked", "calls", "client_capabilities", "client_info", "ended", "id", "kept", "limits",
+        "log_level", "principal", "questions", "sessions", "standalone", "streams",
+        "subscriptions", "tool_streams", "two_channel", "used_at", "version",
     )  # fmt: skip
 
     def __init__(self, sessions: Sessions, client: ClientInfo, two_channel: bool) -> None:
@@ -1987,6 +1987,8 @@ class Session(Account):
         self.client_capabilities = client.capabilities
         # Now.
         self.used_at = sessions.clock()
+        self.ended = False
+        self.kept = 0  # bytes of what stands above and of the subscriptions, see `keep`
         self.log_level = LOG_LEVELS.index("info")
         self.calls: set[Context] = set()  # in flight
         self.subscriptions: dict[str, None] = {}  # the URIs, in order
@@ -2005,6 +2007,11 @@ class Session(Account):
             return True
         return any(stream.reader is not None for stream in self.streams.values())
 
+    def keep(self, size: int) -> None:
+        """Count bytes that the session holds itself, until it ends. Its streams count their own."""
+        self.kept += size
+        self.add(size)
+
     # Streams.
 
     def adopt(self, stream: Stream) -> Stream:
@@ -2012,7 +2019,7 @@ class Session(Account):
         delivered = [each for each in self.streams.values() if each.delivered]
         while delivered and len(delivered) >= self.limits.streams:  # [limits.streams]
             self.forget(delivered.pop(0))
-        stream.on_left = functools.partial(self.sessions.use, self)
+        stream.on_left = functools.partial(self.reader_left, stream)
         # [event.id-unique] [event.id-names-stream] Random: an id of another session finds nothing.
         stream.name = secrets.token_hex(8)
         # [stream.unprimed] Older clients take the empty first event for a broken message.
@@ -2020,6 +2027,14 @@ class Session(Account):
             stream.retry_seconds = self.limits.retry_seconds
         self.streams[stream.name] = stream
         return stream
+
+    def reader_left(self, stream: Stream) -> None:
+        """A client has disconnected. If it has seen no event id, it cannot come back for more."""
+        self.sessions.use(self)
+        primed = stream.retry_seconds is not None
+        if not primed and stream.handed_number == 0 and not stream.endless:
+            stream.end()
+            self.forget(stream)
 
     def standalone_stream(self) -> Stream:
         """[get.unrelated-only] [get.no-response] The endless stream for what belongs to no call."""
@@ -2091,12 +2106,16 @@ class Sessions(Account):
         self.by_id: OrderedDict[str, Session] = OrderedDict()
 
     def open(self, client: ClientInfo, two_channel: bool = False) -> Session:
-        """[limits.sessions] Open a session. Where there is no room, one that is not in use ends."""
+        """[limits.sessions] Open a session. Unused ones end if it needs their room. HTTPError."""
+        if not self.has_room():
+            unused = sum(each.used for each in self.by_id.values() if not each.in_use)
+            if self.used - unused > self.limit:  # to end them all would not help
+                raise no_room()
         while len(self.by_id) >= self.limits.sessions or not self.has_room():
             if not self.end_unused():
                 raise busy("all sessions are in use: try again later")
         session = Session(self, client, two_channel)
-        session.add(client.size + 8 * OVERHEAD)
+        session.keep(client.size + 8 * OVERHEAD)
         self.by_id[session.id] = session
         return session
 
@@ -2149,15 +2168,14 @@ class Sessions(Account):
     def end(self, session: Session, reason: str) -> None:
         """[session.end-frees] End a session, whatever the cause is."""
         self.by_id.pop(session.id, None)
+        session.ended = True
         for call in list(session.calls):
             call.cancel(reason)
-        remaining = 0
         for stream in list(session.streams.values()):
             stream.end()
             session.forget(stream)
-            # These bytes are for its reader.
-            remaining += stream.size
-        session.add(remaining - session.used)
+        # What is still on its way to a reader stays counted until it has left.
+        session.keep(-session.kept)
 
     def make_room(self, goal: int) -> None:
         for session in list(self.by_id.values()):
@@ -2220,7 +2238,7 @@ def make_reply(stream: Stream, session: Session | None) -> Reply:
     if cancelled or not stream.takes_json:
         stream.use_sse()
     if stream.is_sse:
-        if session is not None and not cancelled:
+        if session is not None and not session.ended and not cancelled:
             # Now the client will learn its name, and can resume it.
             session.adopt(stream)
         return Reply(200, EVENT_STREAM_HEADERS, stream=stream)
@@ -2356,7 +2374,6 @@ def session_call(
         protocol_version=session.version,
         client_info=session.client_info,
         client_capabilities=session.client_capabilities,
-        log_level=session.log_level,
     )  # fmt: skip
 
 
@@ -2477,6 +2494,8 @@ def check_batch(session: Session, batch: list[Any]) -> list[Message]:
     for each in messages:
         if each.get("method") == "initialize":  # [batch.no-initialize]
             raise HTTPError(400, "initialize must not be part of a batch")
+        if "method" in each:  # no call begins if a later message is refused
+            check_notification(each)
     return messages
 
 
@@ -2491,10 +2510,15 @@ def take_message(session: Session, message: Message) -> None:
         if future is not None and not future.done():  # [cancel.late-response]
             future.set_result(message)
         return
-    check_length(params, "requestId")
-    check_length(params, "progressToken")
+    check_notification(message)
     if message["method"] == "notifications/cancelled":
         cancel_call(session, params)
+
+
+def check_notification(message: Message) -> None:
+    params = message.get("params", {})
+    check_length(params, "requestId")
+    check_length(params, "progressToken")
 
 
 def cancel_call(session: Session, params: Message) -> None:
@@ -2522,8 +2546,8 @@ async def ask_on_stream(ctx: Context, questions: dict[str, Question]) -> dict[st
     assert session is not None
     if not ctx.stream.takes_stream:
         raise ToolError("the client cannot be asked: its request accepts no text/event-stream")
-    if ctx.stream.ended:
-        raise ToolError("the client cannot be asked: it left before its answer had begun")
+    if ctx.stream.ended or ctx not in ctx.server.calls:
+        raise ToolError("the client cannot be asked: the call has ended, or the client has left")
     waiting: dict[int, asyncio.Future[Message]] = {}  # our share of `session.questions`
     try:
         for question in questions.values():
@@ -2588,7 +2612,7 @@ async def answer_without_session(server: MCPServer, request: Request, message: A
     try:
         ctx = stateless_call(server, request, message, stream)
     except RPCError as error:
-        stream.answer(encode_error(message["id"], error), STATUSES[error.code])
+        stream.answer(encode_error(message["id"], error), STATUSES.get(error.code, 400))
         return make_reply(stream, None)
     check_load(server)
     stream.on_left = ctx.leave  # [modern.disconnect-cancels]
@@ -2983,7 +3007,7 @@ def subscribe(ctx: Context, params: Message) -> Message:
             message = "too many subscriptions in this session: unsubscribe from some first"
             raise RPCError(INVALID_REQUEST, message)
         session.subscriptions[uri] = None
-        session.add(len(uri) + OVERHEAD)
+        session.keep(len(uri) + OVERHEAD)
     return {}
 
 
@@ -2993,7 +3017,7 @@ def unsubscribe(ctx: Context, params: Message) -> Message:
     assert session is not None
     if uri in session.subscriptions:
         del session.subscriptions[uri]
-        session.add(-len(uri) - OVERHEAD)
+        session.keep(-len(uri) - OVERHEAD)
     return {}
 
 
@@ -3059,7 +3083,7 @@ async def listen(ctx: Context, params: Message) -> Message:
     meta = {META_SUBSCRIPTION: ctx.request_id}
     acknowledgement = {"_meta": meta, "notifications": honoured}
     method = "notifications/subscriptions/acknowledged"
-    await ctx.stream.send(encode_notification(method, acknowledgement))
+    ctx.stream.push(encode_notification(method, acknowledgement))
     # [listen.ack-first] Only now do notices find this call.
     if honoured:
         watched = frozenset(normalize_uri(uri) for uri in uris)
@@ -3293,6 +3317,7 @@ def answer_initialize(
         if not is_initialize(message):
             raise RPCError(INVALID_REQUEST, "send initialize first")
         client = read_client(server, request, message, two_channel=True)
+        session.keep(client.size)
         session.version = client.version
         session.client_info = client.info
         session.client_capabilities = client.capabilities
@@ -3377,7 +3402,7 @@ class Context:
     protocol_version: str
     client_info: Message
     client_capabilities: Message
-    log_level: int  # log messages below it are not sent
+    log_level: int = 0  # without a session: less severe log messages are not sent
     # The call while it runs.
     meta: Message = field(init=False)  # the `_meta` of the request, as `call_method` reads it
     task: asyncio.Task[Any] | None = field(default=None, init=False)
@@ -3448,7 +3473,8 @@ class Context:
         """Send a log message of one of LOG_LEVELS, if the client wants that level. ValueError."""
         if level not in LOG_LEVELS:
             raise ValueError(f"no log level {level!r}: use one of {', '.join(LOG_LEVELS)}")
-        if LOG_LEVELS.index(level) >= self.log_level:
+        least = self.log_level if self.session is None else self.session.log_level
+        if LOG_LEVELS.index(level) >= least:
             params = {"level": level, "data": plain(data), **present(logger=logger_name)}
             await self.notify("notifications/message", params)  # [log.message]
         else:
@@ -3491,7 +3517,8 @@ class Context:
 
         Ask first, act after. A client of 2026-07-28 answers by calling again, and the handler then
         runs again from the top; each answered question returns at once. So keys and order must not
-        depend on chance, and what stands before the last question happens more than once.
+        depend on chance, and what stands before the last question happens more than once. To ask
+        from several tasks at once does not work for such a client: give all questions to one `ask`.
 
         ToolError where the client cannot be asked (MissingCapability where it did not declare the
         capability), does not answer in time, refuses, or answers in a wrong shape.

@@ -684,8 +684,62 @@ async def test_client_that_left_before_its_answer_began_is_not_asked():
     await asyncio.wait([call])
     gate.set()
     await until(lambda: not mcp.calls)
-    assert failures == ["the client cannot be asked: it left before its answer had begun"]
+    assert failures == ["the client cannot be asked: the call has ended, or the client has left"]
     assert not client.session.questions  # no client can see that
+
+
+@spoken
+async def test_question_after_the_end_of_its_call_is_not_sent():
+    """[stream.related-only] In a batch the stream is still open, and the question would follow the response."""
+    mcp, gate, failures, background = MCPServer("test"), asyncio.Event(), [], []
+
+    async def later(ctx: Context) -> None:
+        await gate.wait()
+        try:
+            await ctx.list_roots()
+        except ToolError as error:
+            failures.append(str(error))
+        gate.clear()
+
+    @mcp.tool()
+    async def first(ctx: Context) -> str:
+        background.append(asyncio.create_task(later(ctx)))
+        return "done"
+
+    @mcp.tool()
+    async def second() -> str:
+        gate.set()
+        await until(lambda: not gate.is_set())
+        return "done"
+
+    client = await Client(mcp).connect("2025-03-26", EVERYTHING)
+    calls = [
+        {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": name}}
+        for number, name in enumerate(["first", "second"])
+    ]
+    answer = await (await client.post(calls)).complete()
+    assert [message.get("method") for message in answer.page.messages] == [None, None]
+    assert failures == ["the client cannot be asked: the call has ended, or the client has left"]
+
+
+@spoken
+async def test_log_level_holds_for_calls_that_run_already():
+    """[log.set-level]"""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def tool(ctx: Context) -> None:
+        await ctx.info("one")
+        await gate.wait()
+        await ctx.info("two")
+        await ctx.error("three")
+
+    client = await Client(mcp).connect()
+    answer = await client.request("tools/call", {"name": "tool"})
+    assert (await client.request("logging/setLevel", {"level": "error"})).result == {}
+    gate.set()
+    await answer.complete()
+    assert [message["params"]["data"] for message in answer.page.messages[:-1]] == ["one", "three"]
 
 
 def test_url_mode_is_not_sent_to_a_client_of_an_older_revision():

@@ -237,3 +237,18 @@ async def test_quiet_listener_gets_a_heartbeat_and_at_shutdown_the_result():
         closing = asyncio.create_task(mcp.close())
         assert await wire.messages() == [ended(7)]
         await closing
+
+
+@spoken
+async def test_notice_right_after_the_acknowledgement_arrives():
+    """[listen.ack-first] The listener is there before its acknowledgement has left."""
+    mcp = library()
+    params = {"notifications": {"toolsListChanged": True}}
+    listening = asyncio.create_task(StatelessClient(mcp).request("subscriptions/listen", params, id=1))
+    await until(lambda: any(call.stream.is_sse for call in mcp.calls))
+    mcp.notify_tools_changed()
+    answer = await listening
+    first, second = await answer.page.wait_messages(2)
+    assert first == acknowledged(1, {"toolsListChanged": True})
+    assert second == tagged(1, "tools/list_changed")
+    answer.page.leave()

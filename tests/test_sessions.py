@@ -1,13 +1,14 @@
 """Section 6: what a client sees of its session: how it opens, whose it is, what it holds, and when it ends."""
 
 import asyncio
+import json
 import re
 
 import pytest
 from inmemory import Answer, Client, Clock, spoken, until
 from wire import call, ping, pong
 
-from streamhttp_mcp import Context, Limits, MCPServer
+from streamhttp_mcp import Context, Limits, MCPServer, Request
 
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "inmemory", "version": "1"}}
 
@@ -286,6 +287,79 @@ async def test_initialize_is_503_with_retry_after_only_while_all_sessions_are_in
     assert (await call).result["content"][0]["text"] == "done"
     assert (await late.request("initialize", INITIALIZE)).status == 200
     assert (await calls.request("ping")).status == 404 and (await listens.request("ping")).status == 200
+
+
+@spoken
+async def test_unused_sessions_end_for_memory_only_where_that_helps():
+    """[limits.sessions] [limits.memory] Twenty bystanders ended, and the newcomer was refused all the same."""
+    mcp = MCPServer("test", limits=Limits(server_bytes=1_000_000, session_bytes=400_000))
+
+    @mcp.tool()
+    async def large(ctx: Context) -> str:
+        await ctx.info("begins")
+        return "x" * 390_000
+
+    @mcp.tool()
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    bystanders = [await Client(mcp).connect() for _ in range(20)]
+    running = []
+    for number in range(1, 4):  # each has a call that runs, and an answer that nobody reads
+        busy = await Client(mcp).connect()
+        running.append(asyncio.create_task(busy.call("wait")))
+        body = call(2, "large")
+        await mcp.handle(Request("POST", "/mcp", busy.headers, json.dumps(body).encode()))
+        await until(lambda number=number: len(mcp.calls) == number)
+    newcomer = await Client(mcp).request("initialize", INITIALIZE)
+    assert (newcomer.status, newcomer.headers["retry-after"]) == (503, "1")
+    assert "not read yet" in newcomer.message["error"]["message"]
+    assert {(await client.request("ping")).status for client in bystanders} == {503}  # and not 404
+    for task in running:
+        task.cancel()
+
+
+@spoken
+async def test_session_that_ends_beside_its_large_answer_leaves_nothing_counted():
+    """[session.end-frees] [limits.memory] The bytes were taken off twice, which raised the limit for good."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def large() -> str:
+        await gate.wait()
+        return "x" * 1_000_000
+
+    client = await Client(mcp).connect()
+    answer = asyncio.create_task(client.call("large"))
+    await until(lambda: mcp.calls)
+    gate.set()
+    await until(lambda: not mcp.calls)  # the call has answered, and its POST has not gone on yet
+    assert (await client.delete()).status == 200
+    await answer
+    assert mcp.account.used == 0
+
+
+@pytest.mark.parametrize("version", ["2025-03-26", "2025-06-18"])
+@spoken
+async def test_answer_that_nobody_can_come_back_for_is_not_kept(version):
+    """[stream.unprimed] [limits.backlog] The client left before it saw an event id. Its sixth call got 429."""
+    mcp, gates = MCPServer("test", limits=Limits(sse_after_seconds=0, session_bytes=300_000)), []
+
+    @mcp.tool()
+    async def large() -> str:
+        gates.append(asyncio.Event())
+        await gates[-1].wait()
+        return "x" * 60_000
+
+    client = await Client(mcp).connect(version)
+    held = mcp.account.used
+    for _ in range(8):
+        answer = await client.request("tools/call", {"name": "large"})
+        assert answer.is_stream
+        answer.page.leave()
+        gates[-1].set()
+        await until(lambda: not mcp.calls)
+    assert mcp.account.used == held
 
 
 @spoken

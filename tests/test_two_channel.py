@@ -868,6 +868,35 @@ async def test_fifty_clients_one_crashing_in_each_step_see_their_own_messages_on
     assert len(ids) == len(set(ids)) == 49 and all(re.fullmatch(r"[\w-]{43}", id) for id in ids)
 
 
+@spoken
+async def test_batch_with_one_bad_message_runs_nothing():
+    """[batch.receive] A client that was told 400 sends all of it again."""
+    mcp, ran = MCPServer("test", two_channel=True), []
+
+    @mcp.tool()
+    async def note(number: int) -> None:
+        ran.append(number)
+
+    client = await OldClient(mcp).open(protocolVersion="2025-03-26")
+    calls = [request(number, "tools/call", name="note", arguments={"number": number}) for number in (1, 2)]
+    too_long = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "x" * 2000}}
+    refused = await client.say([calls[0], too_long, calls[1]])
+    assert refused.status == 400 and "params.requestId" in refused.message["error"]["message"]
+    await asyncio.sleep(0)
+    assert ran == []
+
+
+@spoken
+async def test_what_an_old_client_says_of_itself_is_counted():
+    """[limits.client] [limits.memory] It is kept as long as the session."""
+    mcp = MCPServer("test", two_channel=True)
+    client = await OldClient(mcp).listen()
+    held = mcp.account.used
+    info = {"name": "old", "version": "x" * 60_000}
+    await client.ask("initialize", **HELLO | {"clientInfo": info})
+    assert mcp.account.used > held + 60_000
+
+
 def test_every_test_that_the_table_of_the_lesson_names_exists():
     """SPEC.md says of each thing in the lesson which test shows it."""
     root = Path(__file__).parents[1]

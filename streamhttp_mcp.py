@@ -121,21 +121,22 @@ On its way out:
     3  Connection.send, or send_stream: 2 Reader.read, event by event
 
 Who owns whom: the server owns connections and sessions. A connection owns one request at a time,
-and its reply. A session owns its calls and its streams. A call writes into one stream. A stream has
-at most one reader, which is a connection's. Without a session, a call belongs to its connection.
+and its reply. A session owns its calls and its streams. A call writes into one stream (with two
+channels see `Channel`). A stream has at most one reader, which is a connection's. Without a
+session, a call belongs to its connection.
 
 When the connection breaks in the middle of a call that has a session, the call goes on. The stream
 keeps what the client has not seen, until the client resumes it (`Session.find_event`) or the
-session ends. This holds from the first event on: if the connection breaks earlier, the client knows
-no event id, and the result is dropped. A call that has no session is cancelled (`Context.leave`).
+session ends. If the connection breaks before the client has seen an event id, nobody can ask for
+the rest, and the result is dropped. A call that has no session is cancelled (`Context.leave`).
 
 How an answer gets back to the waiting `ctx.elicit`: with a session, the question is a JSON-RPC
 request on the call's stream. The answer is a POST, and `take_message` gives it to the future that
 waits. Without a session, the call ends with the question. The client calls again with the answer,
 and the handler runs again, from the top.
 
-What ends a session: expiry, DELETE, shutdown, a full server, and for HTTP+SSE the end of its
-stream. All of them end in `Sessions.end`.
+What ends a session: expiry, DELETE, shutdown, a server that needs its place or its memory, and for
+HTTP+SSE the end of its stream. All of them end in `Sessions.end`.
 
 The map
 -------
@@ -155,7 +156,8 @@ uses prompts, delete their rows of METHODS, and their line in `MCPServer.capabil
 To add a method, write a function and a row of METHODS. To add a limit, write a field of `Limits`
 and the guard that asks it. To add a notice, write a method of `Catalog` that calls `announce`, and
 a row of LIST_FLAGS: the flag by which clients of 2026-07-28 ask for it. To refuse something, raise
-an HTTPError or an RPCError; the HTTP status of an RPCError is in STATUSES.
+an HTTPError before the call has begun, and an RPCError in a method; without a session, STATUSES
+gives its HTTP status.
 
 "HTTPError." or "RPCError." at the end of a docstring is what the function raises. Names in
 brackets, such as [session.unknown-404], are clauses of the specification, in the words of SPEC.md.
@@ -286,7 +288,7 @@ class Limits:
     sessions: int = 10_000  # one more ends the session that was unused for longest
     calls: int = 1_000  # in flight at once in one session; one more is answered 429
     client_bytes: int = 64 * 1024  # of `initialize`, whose params the session keeps
-    streams: int = 16  # ended event streams that a session keeps for a client that comes back
+    streams: int = 16  # read to their end, and kept by a session for a client that comes back
     session_bytes: int = 4 * 1024 * 1024  # all messages that are stored; the largest body fits
     server_bytes: int = 256 * 1024 * 1024  # the same, of all sessions and connections together
     # One call.
@@ -297,7 +299,7 @@ class Limits:
     state_seconds: float = 3600  # how long a client of 2026-07-28 may take to answer a question
     # The server.
     all_calls: int = 5_000  # in flight at once; one more is answered 503
-    threads: int = 64  # plain `def` handlers that run at once; one session gets half at most
+    threads: int = 64  # plain `def` handlers at once; one session or principal gets half at most
     verify_seconds: float = 10  # to judge a token; then 503
     grace_seconds: float = 3  # for running calls at shutdown; `docker stop` kills after 10
 
@@ -374,11 +376,10 @@ log = logging.getLogger("streamhttp_mcp")  # [import.silent] unconfigured, it sh
 log.addFilter(CleanLog())
 
 # ---- 1 HTTP messages ---------------------------------------------------------------------------
-# From bytes to a `Request`, and from a `Reply` to bytes. Of MCP it knows only names of header
-# fields. It follows
-# RFC 9112 to the letter where two readings of the same bytes would let one request hide inside
-# another one (request smuggling). Each pattern is matched before anything is converted: int()
-# accepts '+5' and '1_0', and the grammar does not. (Part I, the wire, begins here.)
+# From bytes to a `Request`, and from a `Reply` to bytes. Of MCP this section knows only names of
+# header fields. It follows RFC 9112 to the letter where two readings of the same bytes would let
+# one request hide inside another one (request smuggling). Each pattern is matched before anything
+# is converted: int() accepts '+5' and '1_0', and the grammar does not.
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"  # RFC 9110 section 5.6.2
 REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
@@ -848,7 +849,8 @@ class Stream:
     kind = ""  # the type of its events
     reader: Reader | None = None
     release_next = False  # the next reader is to leave after its first bytes
-    # Called when the reader disconnects: notes the time for a session, or cancels a stateless call.
+    # Called when the reader disconnects. It notes the time for a session, ends a session of
+    # HTTP+SSE, or cancels a stateless call.
     on_left: Callable[[], object] | None = None
 
     def __init__(
@@ -1082,7 +1084,7 @@ class Reader:
         if not stream.name:
             stream.forget_all()
         stream.wake()
-        # [disconnect.not-cancel] With a session, `on_left` does not cancel the call.
+        # [disconnect.not-cancel] With a session of Streamable HTTP this does not cancel the call.
         if stream.on_left is not None and not stream.delivered:
             stream.on_left()
 
@@ -1455,8 +1457,7 @@ def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 # ---- 4 JSON-RPC --------------------------------------------------------------------------------
 # From text to a message, and back. A message stays a dict, as it is on the wire. This section knows
-# no HTTP. What it refuses is an `RPCError`; section 5 says which HTTP status that is. (Part II, the
-# protocol, begins here.)
+# no HTTP. What it refuses is an `RPCError`; section 5 says which HTTP status that is.
 
 MAX_NESTING = 100  # arrays and objects inside one another; the default of Ruby's JSON
 MAX_VALUES = 150_000  # in one message; reading more would hold up others for half a second
@@ -1959,12 +1960,11 @@ HEALTH: Routes = {
 # ---- 6 Sessions --------------------------------------------------------------------------------
 # A session ties a client's POSTs and streams together. Sessions are a dict in the order of their
 # last use: use moves one to the end, expiry pops from the front. So neither costs more when there
-# are ten thousand. A call in flight is use, and so is a connection that reads a stream. Expiry,
-# DELETE, shutdown and a full server all end in `Sessions.end`.
+# are ten thousand. A call in flight counts as use, and so does a connection that reads a stream.
 
 
 class Session(Account):
-    """What the server remembers of one client between its requests, and an account of it."""
+    """What the server remembers of one client between its requests, and the account of it."""
 
     __slots__ = (
         "asked", "calls", "client_capabilities", "client_info", "ended", "id", "kept", "limits",
@@ -1993,7 +1993,7 @@ class Session(Account):
         self.calls: set[Context] = set()  # in flight
         self.subscriptions: dict[str, None] = {}  # the URIs, in order
         self.questions: dict[int, asyncio.Future[Message]] = {}  # our request id -> its response
-        self.asked = 0  # [request.id-fresh] how many questions there were; this numbers them
+        self.asked = 0  # [request.id-fresh] the id of the newest request of ours
         self.standalone: Stream | None = None  # read by a GET without Last-Event-ID
         self.streams: dict[str, Stream] = {}  # by name, for clients that come back
         self.tool_streams: dict[str, Stream] = {}  # by tool; two channels only
@@ -2037,7 +2037,10 @@ class Session(Account):
             self.forget(stream)
 
     def standalone_stream(self) -> Stream:
-        """[get.unrelated-only] [get.no-response] The endless stream for what belongs to no call."""
+        """[get.unrelated-only] [get.no-response] The endless stream for what belongs to no call.
+
+        With two channels it carries everything.
+        """
         if self.standalone is None:
             self.standalone = self.adopt(self.endless_stream())
         return self.standalone
@@ -2242,7 +2245,7 @@ def make_reply(stream: Stream, session: Session | None) -> Reply:
             # Now the client will learn its name, and can resume it.
             session.adopt(stream)
         return Reply(200, EVENT_STREAM_HEADERS, stream=stream)
-    # The client takes no event stream, which could simply end.
+    # An event stream could simply end. This client takes JSON only.
     if cancelled:
         return Reply(202)
     body = stream.unread[0].data
@@ -2281,7 +2284,8 @@ async def run_call(ctx: Context) -> None:
         refusal = RPCError(INTERNAL_ERROR, "too many answers wait to be read: try again later")
         response = encode_error(ctx.request_id, refusal)
     if ctx.cancelled is not None:
-        # [cancel.no-response] [modern.silent-after-cancel] Also where the handler went on.
+        # [cancel.no-response] [modern.silent-after-cancel] The handler may have caught the
+        # cancellation, and returned a result.
         response = None
     ctx.stream.answer(response, status)
     session = ctx.session
@@ -2336,7 +2340,7 @@ def explain(ctx: Context, exception: BaseException) -> RPCError:
 
 # ---- 8 With a session (2025-03-26 .. 2025-11-25) -----------------------------------------------
 # A client opens a session by `initialize`, and the server remembers it. This section and the next
-# one answer the same three questions: who is the client, what may come, how is the client asked.
+# one have the same three parts: who is the client, what may come, how is the client asked.
 
 
 async def answer_in_session(server: MCPServer, request: Request, message: Any) -> Reply:
@@ -2458,7 +2462,8 @@ async def answer_batch(
 ) -> Reply:
     """[batch.receive] Answer a JSON-RPC batch, which only 2025-03-26 has. HTTPError, RPCError.
 
-    [batch.answer-json-or-sse] The answer is one event stream, with a response to each request.
+    [batch.answer-json-or-sse] The answer is one event stream, with a response to each request that
+    is not cancelled.
     """
     messages = check_batch(session, batch)
     requests = [message for message in messages if is_request(message)]
@@ -2598,7 +2603,8 @@ def read_answer(question: Question, response: Message) -> Any:
 
 # ---- 9 Without a session (2026-07-28) ----------------------------------------------------------
 # Every request describes its client completely. The server remembers nothing between two requests.
-# The same three questions as in section 8: who is the client, what may come, how is it asked.
+# The parts are those of section 8: who is the client, what may come, how is it asked.
+
 
 async def answer_without_session(server: MCPServer, request: Request, message: Any) -> Reply:
     """[modern.no-session] Answer one POST, whatever session id it may carry."""
@@ -2746,7 +2752,7 @@ def decode_header(name: str, value: str) -> str:
         raise RPCError(HEADER_MISMATCH, message) from None
 
 
-# What may come? Only requests. A request that is sent again brings answers to our questions.
+# What may come? Requests; a notification is ignored. A request that is sent again brings answers.
 
 
 def read_answers(ctx: Context, params: Message) -> None:
@@ -2857,9 +2863,10 @@ def stamp(ctx: Context, result: Message) -> Message:
 
 
 # ---- 10 Methods --------------------------------------------------------------------------------
-# What a client can call: a function each, from a call and its params to a result. The table at the
-# end says which revisions have which method; to add one, write a function and a row. A coroutine
-# function may wait. So only its calls can be cancelled, and can speak while they run.
+# What a client can call: a function each, from a call and its params to a result, which is an
+# object or its JSON. The table at the end says which revisions have which method; to add one, write
+# a function and a row. A coroutine function may wait. So only its calls can be cancelled, and can
+# speak while they run. Without a session, `stamp` completes the result.
 
 
 def find_method(name: str, revision: str) -> Callable[[Context, Message], Any]:
@@ -3263,7 +3270,7 @@ async def handle_message(server: MCPServer, request: Request) -> Reply:
 
 
 def read_body(request: Request) -> Any:
-    """Parse a body. Where the path says what is meant, {"protocol": "mcp"} is enough, as params."""
+    """Parse a body. If the path says what is meant, params are enough: {"protocol": "mcp"}."""
     body = parse_json(request.body)
     if isinstance(body, list):
         return body
@@ -3331,7 +3338,7 @@ SSE: Routes = {"GET": Route(handle_sse, needs_stream=True), "OPTIONS": PREFLIGHT
 TOOL_STREAM: Routes = {"GET": Route(handle_tool_stream, needs_stream=True), "OPTIONS": PREFLIGHT}
 MESSAGES: Routes = {"POST": Route(handle_message, needs_json=True), "OPTIONS": PREFLIGHT}
 INITIALIZE: Routes = {"POST": Route(handle_initialize, needs_json=True), "OPTIONS": PREFLIGHT}
-# The messages whose params alone may come, by the path of their POST.
+# The path of a POST -> what completes a body that holds params alone.
 IMPLIED: dict[str, Message] = {"initialize": {"id": 0}, "notifications/initialized": {}}
 
 
@@ -3339,7 +3346,7 @@ IMPLIED: dict[str, Message] = {"initialize": {"id": 0}, "notifications/initializ
 # A `Context` is one call, as its handler sees it: who asks, and ways to report, to log, to ask. A
 # handler writes its questions once, for all revisions. A `Question` knows its method, its params,
 # what the client must be able to do, and how its answer is read; sections 8 and 9 know how it
-# travels. (Part III, for handlers, begins here.)
+# travels.
 
 
 @dataclass(slots=True)

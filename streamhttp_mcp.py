@@ -440,6 +440,11 @@ class Request:
         return self.target.partition("?")[0]
 
     @property
+    def logged_path(self) -> str:
+        """[log.no-credentials] The path as the log shows it: without what may be a session id."""
+        return re.sub(r"[\w-]{32,}", "...", self.path[:200])
+
+    @property
     def keep_alive(self) -> bool:
         """[http.keep-alive] Whether another request may follow (RFC 9112 section 9.3)."""
         options = self.headers.get("connection", "").lower()
@@ -656,6 +661,7 @@ async def read_chunks(
     body = bytearray()
 
     def note_all(size: int) -> None:
+        """Note what was read of this chunk, and of those before it."""
         if note is not None:
             note(len(body) + size)
 
@@ -673,6 +679,7 @@ async def read_chunks(
             return bytes(body)
         check_body_size(len(body) + size, limits)
         body += await incoming.exactly(size, note_all)
+        note_all(0)
         # [http.chunk-end] Compared, not skipped: two unchecked bytes here made smuggling possible
         # in another library.
         end = await incoming.exactly(2)
@@ -1080,12 +1087,14 @@ class Reader:
         if stream.reader is not self:
             return
         stream.reader = None
+        left = not stream.delivered
         # Nobody can come back for it.
         if not stream.name:
+            stream.end()
             stream.forget_all()
         stream.wake()
         # [disconnect.not-cancel] With a session of Streamable HTTP this does not cancel the call.
-        if stream.on_left is not None and not stream.delivered:
+        if left and stream.on_left is not None:
             stream.on_left()
 
 
@@ -1145,7 +1154,7 @@ class Connection:
         self.reply_at = 0.0  # when we last wrote to an event stream
         # For one request.
         self.request = NOTHING
-        self.started_at = 0.0
+        self.started_at = server.clock()
         self.chunked = False  # whether the reply goes out in chunks
 
     # Reading and answering.
@@ -1164,7 +1173,7 @@ class Connection:
         except (ConnectionEnded, OSError, asyncio.CancelledError):
             pass  # the peer is gone, which is its right
         except Exception:  # a reply that cannot be written, for which the peer would wait
-            log.exception("%s %s: no reply", self.request.method, self.request.path)
+            log.exception("%s %s: no reply", self.request.method, self.request.logged_path)
             self.writer.transport.abort()
         finally:
             self.hold(0)
@@ -1221,8 +1230,6 @@ class Connection:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
-            # `expire` puts an exception into the StreamReader. `linger` must be able to read on.
-            self.incoming.stream.set_exception(None)  # type: ignore[arg-type]
             reply = refuse(self.server, self.request, error)
         stays = self.request.keep_alive and not unread and not self.server.closing.is_set()
         stays = await self.send(reply, stays)
@@ -1336,16 +1343,19 @@ class Connection:
                 account.add(-waiting)
 
     def put(self, data: bytes) -> None:
-        self.writer.write(data)
+        # TLS passes on a whole piece at once, and `drain` does not see it. Small pieces wait.
+        size = LARGE if self.server.ssl_context is not None else len(data)
+        for start in range(0, len(data), size):
+            self.writer.write(data[start : start + size])
         self.written += len(data)
 
     def log_access(self, status: int) -> None:
-        """[log.access] [log.no-credentials] A line a request, without what may be a session id."""
+        """[log.access] One line for each request."""
         request = self.request
         peer = self.writer.get_extra_info("peername") or ["-"]
-        path = re.sub(r"[\w-]{32,}", "...", request.path[:200])
+        method = request.method[:20]
         seconds = self.server.clock() - self.started_at
-        log.info("%s %s %a %d %.3f s", peer[0], request.method[:20], path, status, seconds)
+        log.info("%s %s %a %d %.3f s", peer[0], method, request.logged_path, status, seconds)
 
     # Ending.
 
@@ -1375,6 +1385,8 @@ class Connection:
         now = self.server.clock()
         self.state = state
         self.deadline = now + seconds
+        # What `expire` has put there was for the wait before, and may have come too late for it.
+        self.incoming.stream.set_exception(None)  # type: ignore[arg-type]
         return now
 
     # The sweep, once a second.
@@ -1719,8 +1731,6 @@ async def answer(server: MCPServer, request: Request) -> Reply:
     """Let the function of the route answer. HTTPError, RPCError."""
     assert request.route is not None
     reply = await request.route.function(server, request)
-    if not isinstance(reply, Reply):
-        raise TypeError(f"a route's function must return a Reply, not {type(reply).__name__}")
     if request.origin is None:
         return reply
     return dataclasses.replace(reply, headers=(*reply.headers, *cors_headers(request.origin)))
@@ -1735,7 +1745,7 @@ def refuse(server: MCPServer, request: Request, error: BaseException) -> Reply:
         error = HTTPError(400, error.message, code=error.code)
     # [answers.nothing-internal] A bug, here or in a route's function.
     if not isinstance(error, HTTPError):
-        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        log.error("%s %s failed", request.method, request.logged_path, exc_info=error)
         error = HTTPError(500, "Internal error", code=INTERNAL_ERROR)
     body: Message = {"jsonrpc": "2.0", "error": error_object(error.code, error.message)}
     # [error.id-required] Before 2025-11-25 an error needs an id; JSON-RPC says null for none.
@@ -1788,9 +1798,9 @@ def is_loopback(host: str) -> bool:
 
 
 def without_port(host: str) -> str:
-    """'localhost:8000' -> 'localhost', '[::1]' -> '[::1]'"""
-    name, _, port = host.rpartition(":")
-    return name if port.isdigit() and len(port) <= 5 else host
+    """'localhost:8000' -> 'localhost', 'localhost:' -> 'localhost', '[::1]' -> '[::1]'"""
+    match = HOST.fullmatch(host)
+    return match[1] if match else host
 
 
 def find_routes(server: MCPServer, request: Request) -> Routes:
@@ -2270,6 +2280,10 @@ async def run_call(ctx: Context) -> None:
     ctx.task = asyncio.current_task()
     response: bytes | None
     status = 200
+    # [limits.memory] The call holds its params, also when its connection is gone.
+    held = len(ctx.request.body)
+    if held > LARGE:
+        ctx.server.account.add(held)
     try:
         result = await call_method(ctx)
         response = encode_result(ctx.request_id, result)  # [json.no-nan]
@@ -2280,6 +2294,8 @@ async def run_call(ctx: Context) -> None:
         if ctx.is_stateless:
             status = STATUSES.get(error.code, 200)
     ctx.server.calls.discard(ctx)
+    if held > LARGE:
+        ctx.server.account.add(-held)
     if len(response) > LARGE and not ctx.stream.account.may_overdraw():  # [limits.memory]
         refusal = RPCError(INTERNAL_ERROR, "too many answers wait to be read: try again later")
         response = encode_error(ctx.request_id, refusal)
@@ -5587,8 +5603,16 @@ class MCPServer(Catalog):
         path = path.removesuffix("/") or "/"
         if path == self.path:
             raise ValueError(f"{path} is the MCP endpoint: put {method} somewhere else")
+
+        async def page(server: MCPServer, request: Request) -> Reply:
+            reply = await function(server, request)
+            if not isinstance(reply, Reply):
+                found = type(reply).__name__
+                raise TypeError(f"a route's function must return a Reply, not {found}")
+            return dataclasses.replace(reply)  # the author may return the same one again
+
         routes = self.pages.setdefault(path, {})
-        routes[method] = Route(function, needs_token=guarded)  # [route.guarded]
+        routes[method] = Route(page, needs_token=guarded)  # [route.guarded]
         if method == "GET":
             routes["HEAD"] = routes[method]
         routes["OPTIONS"] = PREFLIGHT

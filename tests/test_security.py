@@ -634,6 +634,33 @@ async def test_server_speaks_tls_and_plain_text_gets_nowhere(caplog):
 
 
 @spoken
+async def test_large_reply_that_a_tls_client_does_not_read_is_counted_and_has_its_deadline():
+    """[limits.memory] [limits.time] TLS gave all of it away in one piece, and the server took it for sent."""
+    clock = Clock()
+    mcp = MCPServer("test", clock=clock)
+
+    async def page(server: MCPServer, request: Request) -> Reply:
+        return Reply(200, (), b"x" * 16_000_000)
+
+    mcp.route("GET", "/", page)
+    async with mcp.serving(ssl_context=serving_tls()) as url:
+
+        def ask() -> ssl.SSLSocket:
+            client = trusting().wrap_socket(socket.create_connection(Wire(url).address), server_hostname="localhost")
+            client.sendall(head("GET", "/", host="localhost"))
+            return client
+
+        client = await asyncio.to_thread(ask)
+        await eventually(lambda: mcp.account.used > 8_000_000)
+        for _ in range(3):
+            mcp.sweep()
+            clock.turn(mcp.limits.send_seconds + 1)
+        mcp.sweep()
+        await eventually(lambda: not mcp.connections and mcp.account.used == 0)
+        client.close()
+
+
+@spoken
 async def test_client_that_is_silent_in_its_tls_handshake_does_not_hold_up_the_end():
     """[shutdown.graceful]"""
     mcp = MCPServer("test", limits=Limits(head_seconds=1000))

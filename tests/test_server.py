@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import missing
-from inmemory import Client, Clock, run, spoken
+from inmemory import Client, Clock, StatelessClient, run, spoken
 from wire import (
     ACCEPT_BOTH,
     Wire,
@@ -1573,3 +1573,121 @@ def test_older_python_gets_one_line_that_says_which_one_is_needed():
     assert done.returncode == 1 and done.stdout == ""
     [line] = done.stderr.splitlines()
     assert line.startswith("streamhttp_mcp needs Python 3.11 or newer")
+
+
+# --- What readers of the file found --------------------------------------------------------------------
+
+
+@spoken
+async def test_byte_that_comes_together_with_its_deadline_is_in_time_once_and_for_all():
+    """[limits.time] Its 200 was followed by a 408, which a client would take for the answer to its next request."""
+    clock = Clock()
+    mcp = MCPServer("test", clock=clock)
+    client = await Client(mcp).connect()
+    request = post(client.headers, ping(1))
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(request[:-1])
+        await eventually(lambda: [connection.state for connection in mcp.connections] == ["body"])
+        (connection,) = mcp.connections
+        clock.turn(mcp.limits.body_seconds + 1)
+        connection.incoming.stream.feed_data(request[-1:])  # looks inside: both must come in one turn of the loop
+        mcp.sweep()
+        assert (await wire.reply()).message == pong(1)
+        await wire.send(post(client.headers, ping(2)))
+        assert (await wire.reply()).message == pong(2)
+
+
+@spoken
+async def test_route_may_return_the_same_reply_again():
+    """[route.guarded] The second visitor of a page got nothing."""
+    mcp, page = MCPServer("test"), Reply(200, (("Content-Type", "text/plain"),), b"hello")
+
+    async def show(server: MCPServer, request: Request) -> Reply:
+        return page
+
+    mcp.route("GET", "/", show)
+    async with mcp.serving() as url, Wire(url) as wire:
+        for _ in range(3):
+            await wire.send(head("GET", "/", host="localhost"))
+            assert (await wire.reply()).body == b"hello"
+    assert page.headers == (("Content-Type", "text/plain"),)
+
+
+@spoken
+async def test_arguments_of_a_call_count_as_long_as_it_runs():
+    """[limits.memory] Its connection was reset, and the call goes on: a hundred of them held 400 MB that nobody counted."""
+    mcp, gate = MCPServer("test"), asyncio.Event()
+
+    @mcp.tool()
+    async def wait(text: str) -> None:
+        await gate.wait()
+
+    client = await Client(mcp).connect()
+    before = mcp.account.used
+    async with mcp.serving() as url:
+        async with Wire(url) as wire:
+            await wire.send(post(client.headers, call(1, "wait", text="x" * 1_000_000)))
+            await eventually(lambda: mcp.calls)
+            wire.reset()
+            await eventually(lambda: not mcp.connections)
+        assert mcp.account.used > before + 1_000_000
+        gate.set()
+        await eventually(lambda: not mcp.calls)
+        assert mcp.account.used == before
+
+
+@spoken
+async def test_chunks_that_arrive_whole_count_like_other_bodies():
+    """[limits.memory] Only the rest of a chunk was counted, for which the server had to wait."""
+    mcp = MCPServer("test")
+    client = await Client(mcp).connect()
+    before = mcp.account.used
+    async with mcp.serving() as url, Wire(url) as wire:
+        await wire.send(head("POST", **client.headers, transfer_encoding="chunked"))
+        for number in range(1, 21):
+            await wire.send(b"ea60\r\n" + b" " * 60_000 + b"\r\n")
+            await eventually(lambda number=number: mcp.account.used >= before + number * 60_000)
+
+
+@spoken
+async def test_stateless_call_that_speaks_after_its_client_left_leaves_nothing_counted():
+    """[limits.memory] [modern.disconnect-cancels] What its `finally` reported stayed counted for ever."""
+    mcp = MCPServer("test")
+
+    @mcp.tool()
+    async def speak(ctx: Context) -> None:
+        try:
+            await ctx.report_progress(1)
+            await asyncio.Event().wait()
+        finally:
+            await ctx.report_progress(2, message="x" * 50_000)
+
+    client = StatelessClient(mcp)
+    answer = await client.request("tools/call", {"name": "speak"}, meta={"progressToken": 1})
+    assert answer.is_stream
+    answer.page.leave()
+    await eventually(lambda: not mcp.calls)
+    assert mcp.account.used == 0
+
+
+@pytest.mark.parametrize("target", ["/{id}", "/sse/{id}"])
+@spoken
+async def test_path_in_the_log_holds_no_session_id(target, caplog):
+    """[log.no-credentials] Neither where a request fails."""
+    mcp, secret = MCPServer("test"), "s" * 43
+
+    async def fail(server: MCPServer, request: Request) -> Reply:
+        raise RuntimeError("no")
+
+    mcp.route("GET", target.format(id=secret), fail)
+    reply = await mcp.handle(Request("GET", target.format(id=secret), {"host": "localhost"}))
+    assert reply.status == 500
+    assert "failed" in caplog.text and secret not in caplog.messages[0]
+
+
+@spoken
+async def test_host_may_end_with_an_empty_port():
+    """[host.validate] RFC 3986 allows one."""
+    mcp = MCPServer("test")
+    for host, status in [("localhost:", 200), ("[::1]:", 200), ("evil.example:", 403)]:
+        assert (await mcp.handle(Request("GET", "/health", {"host": host}))).status == status

@@ -13,7 +13,8 @@ One exchange on the wire
 ------------------------
 A client sends every message by POST. Here it calls a tool. It got the session id with the answer
 to `initialize`. Each line of a head ends with CRLF. (A line that is too long for this page goes on
-in the next line, indented. The fields Date, Cache-Control and X-Accel-Buffering are not shown.)
+in the next line, indented. The fields Date, Cache-Control and X-Accel-Buffering are not shown, nor
+is the blank after an empty `data:`.)
 
     POST /mcp HTTP/1.1
     Host: localhost:8000
@@ -106,10 +107,11 @@ The life of one request
 -----------------------
 On its way in (the numbers are sections):
 
-    3  Connection.serve -> serve_one, for each request         1  read_head
-    5  admit: the gate                                         1  read_chunks or Incoming.exactly
-    5  answer -> handle_post                                   4  parse_message
-    8  answer_in_session, or 9 answer_without_session: who is the client
+    3  Connection.serve -> serve_one, for each request -> 1 read_head
+    5  admit: the gate
+    3  Connection.read_body
+    5  answer -> handle_post -> 4 parse_message
+    8  answer_in_session, or 9 answer_without_session, which find out who the client is
     7  start_call -> run_call, in a task of its own -> call_method
    10  call_tool -> 13 Tool.call -> your handler(ctx)
 
@@ -118,7 +120,7 @@ On its way out:
    12  ctx.report_progress, ctx.info, ctx.elicit -> 2 Stream.send
     7  run_call -> 2 Stream.answer: the response
     7  wait_for_form, make_reply: one JSON body, or the stream
-    3  Connection.send, or send_stream: 2 Reader.read, event by event
+    3  Connection.send, or send_stream: 2 Reader.read, all events that are ready
 
 Who owns whom: the server owns connections and sessions. A connection owns one request at a time,
 and its reply. A session owns its calls and its streams. A call writes into one stream (with two
@@ -126,7 +128,8 @@ channels see `Channel`). A stream has at most one reader, which is a connection'
 session, a call belongs to its connection.
 
 When the connection breaks in the middle of a call that has a session, the call goes on. The stream
-keeps what the client has not seen, until the client resumes it (`Session.find_event`) or the
+keeps what the client has not seen (if memory is short, no old notifications), until the client
+resumes it (`Session.find_event`) or the
 session ends. If the connection breaks before the client has seen an event id, nobody can ask for
 the rest, and the result is dropped. A call that has no session is cancelled (`Context.leave`).
 
@@ -159,8 +162,8 @@ a row of LIST_FLAGS: the flag by which clients of 2026-07-28 ask for it. To refu
 an HTTPError before the call has begun, and an RPCError in a method; without a session, STATUSES
 gives its HTTP status.
 
-"HTTPError." or "RPCError." at the end of a docstring is what the function raises. Names in
-brackets, such as [session.unknown-404], are clauses of the specification, in the words of SPEC.md.
+"HTTPError." or "RPCError." in a docstring is what the function raises. Names in brackets, such as
+[session.unknown-404], are clauses of the specification; SPEC.md in the repository lists them.
 
 Left out: stdio, tasks, pages of lists, an authorization server, and all that would need a package.
 """
@@ -279,17 +282,17 @@ class Limits:
     body_bytes: int = 4 * 1024 * 1024  # the default of the official Python SDK
     chunks: int = 16_384  # in one body; many tiny chunks cost more time than their bytes suggest
     head_seconds: float = 10  # from the first byte to the blank line; also for a TLS handshake
-    body_seconds: float = 30  # from the blank line to the last byte
+    body_seconds: float = 30  # from the end of the gate to the last byte
     # One connection.
     idle_seconds: float = 75  # between two requests; nginx's keepalive_timeout
     send_seconds: float = 30  # a peer that reads nothing for so long is dropped; nginx allows 60
-    connections: int = 10_000  # one more is answered 503 and closed
+    connections: int = 10_000  # one more is answered 503 (with TLS: nothing), and closed
     # One session, and all of them.
     sessions: int = 10_000  # one more ends the session that was unused for longest
     calls: int = 1_000  # in flight at once in one session; one more is answered 429
     client_bytes: int = 64 * 1024  # of `initialize`, whose params the session keeps
     streams: int = 16  # read to their end, and kept by a session for a client that comes back
-    session_bytes: int = 4 * 1024 * 1024  # all messages that are stored; the largest body fits
+    session_bytes: int = 4 * 1024 * 1024  # of all that one session makes the server keep
     server_bytes: int = 256 * 1024 * 1024  # the same, of all sessions and connections together
     # One call.
     sse_after_seconds: float = 1  # a silent call is then answered by an event stream
@@ -748,10 +751,10 @@ def parse_accept(value: str) -> tuple[bool, bool]:
 # ---- 2 Event streams ---------------------------------------------------------------------------
 # An event stream is text: lines of 'field: value', and a blank line ends each event ("Server-sent
 # events" of the HTML standard). This section knows no method of MCP. Its `Stream` is the whole
-# answer to one POST: a call writes messages into it, the response last. Its `Reader` is one
-# connection's turn at reading it. The stream outlives its readers: when a connection breaks,
-# messages wait for the client to come back. What waits is counted in an `Account`, so that no peer
-# fills the memory.
+# answer to one POST, or what a session's GET receives: a call writes messages into it, the response
+# last. Its `Reader` is one connection's turn at reading it. The stream outlives its readers: when a
+# connection breaks, messages wait for the client to come back. What waits is counted in an
+# `Account`, so that no peer fills the memory.
 
 EVENT_STREAM_HEADERS = (  # [sse.media-type] [stream.no-buffering]
     ("Content-Type", "text/event-stream"),
@@ -837,25 +840,26 @@ class Stream:
     """[stream.no-broadcast] Numbered messages for one reader at a time.
 
     A stream begins undecided: it may become one JSON body. From the first message before the
-    response on, it is an event stream, see `use_sse`. It ends with the last response.
+    response on, it is an event stream, see `use_sse`. (A client that takes JSON only gets no such
+    message.) It ends with the last response.
 
     All who wait for something wait for the stream's next change, see `wait`: the POST for the form
     of its answer, the reader for messages, the handler for its reader.
     """
 
-    # Most streams carry one response, and leave these values as they are.
+    # Most streams carry one response, and leave these values of the class as they are.
     ended = False
     responses = 0  # how many there were
     status = 200  # the HTTP status of a JSON body
     size = 0  # bytes of all events here, as the account counts them
     last_number = 0  # of the newest event
-    handed_number = 0  # of the newest event that a reader has taken
+    handed_number = 0  # of the newest event that a reader has taken, or the client has seen
     # A stream without a name cannot be resumed, and keeps nothing that was read.
     name = ""  # the first half of its event ids
     retry_seconds: float | None = None  # given: each reader first gets an empty event with an id
     kind = ""  # the type of its events
     reader: Reader | None = None
-    release_next = False  # the next reader is to leave after its first bytes
+    release_next = False  # `release` came before a reader: it leaves after its first bytes
     # Called when the reader disconnects. It notes the time for a session, ends a session of
     # HTTP+SSE, or cancels a stateless call.
     on_left: Callable[[], object] | None = None
@@ -870,7 +874,8 @@ class Stream:
         self.responses_left = responses_left  # at 0 the stream ends; math.inf: it has no end
         self.is_sse = False  # it is an event stream, whatever comes
         self.unread: list[Event] = []
-        self.handed: list[Event] = []  # taken by a reader, and kept for clients that come back
+        # Taken by a reader, and kept for clients that come back. Nobody knows whether they arrived.
+        self.handed: list[Event] = []
         self.waiting: list[asyncio.Future[None]] = []
 
     def __repr__(self) -> str:
@@ -989,7 +994,7 @@ class Stream:
         [stream.newest-wins] Another reader ends. So a client that crashed and came back is not
         locked out by its own old connection.
         """
-        # Forget what the client has seen, and hand over the rest again.
+        # Forget what the client has seen. All that followed is unread again.
         if after is not None:
             self.unread = [event for event in self.handed + self.unread if event.number > after]
             self.handed = []
@@ -1107,18 +1112,20 @@ class Reader:
 #
 #     IDLE       -- the first byte -->          HEAD
 #     HEAD       -- the blank line -->          WORKING   (the gate judges the head)
-#     WORKING    -- a body is announced -->     BODY
+#     WORKING    -- a body is not here yet -->  BODY
 #     BODY       -- its last byte -->           WORKING   (the request is answered)
 #     any of these -- a refusal -->             SENDING
 #     WORKING    -- the reply is there -->      SENDING, or STREAMING if it is an event stream
-#     STREAMING  -- the stream has ended -->    SENDING
-#     SENDING    -- all is written -->          IDLE, or LINGERING after the last reply
+#     STREAMING  -- its reader's turn ends -->  SENDING
+#     SENDING    -- nearly all is taken -->     IDLE, or LINGERING after the last reply
 #     LINGERING  -- the peer leaves, or 2 s --> CLOSING
+#     IDLE, HEAD, BODY -- the peer leaves -->   CLOSING
 #
-# When a deadline passes, HEAD and BODY are answered 408, and IDLE and LINGERING end silently. A
-# peer that takes nothing of what was written is aborted, in any state. A reset connection cancels
-# the task that serves it, in any state. A call with a session survives that, since it has a task of
-# its own. A client that only ends its side may still listen: see `probe`.
+# When a deadline passes, HEAD and BODY are answered 408, IDLE and LINGERING end silently, and
+# CLOSING is aborted. A peer that takes nothing of what was written is aborted, in any state. A
+# reset connection cancels the task that serves it, in any state. A call with a session survives
+# that, since it has a task of its own. A client that only ends its side may still listen: see
+# `probe`.
 
 IDLE = "idle"
 HEAD = "head"
@@ -1275,7 +1282,7 @@ class Connection:
             raise no_room()
 
     def reply_account(self) -> Account:
-        """The account of the session that the request belongs to, or that of the server."""
+        """The account of the session that the call belongs to, or that of the server."""
         stream = self.request.stream
         return self.server.account if stream is None else stream.account
 
@@ -1469,7 +1476,7 @@ def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 # ---- 4 JSON-RPC --------------------------------------------------------------------------------
 # From text to a message, and back. A message stays a dict, as it is on the wire. This section knows
-# no HTTP. What it refuses is an `RPCError`; section 5 says which HTTP status that is.
+# no HTTP. What it refuses is an `RPCError`.
 
 MAX_NESTING = 100  # arrays and objects inside one another; the default of Ruby's JSON
 MAX_VALUES = 150_000  # in one message; reading more would hold up others for half a second
@@ -1687,8 +1694,8 @@ ascii_json = json_writer(True, (",", ":"))
 # The gate asks where a request comes from (Host, Origin), what it is for (path, method), who sends
 # it (token), and then which form it has. The gate comes before the body: the body of a request that
 # is refused is not read. `answer` then lets the route's function act, which checks what only the
-# body tells: JSON-RPC 400, the version, the session 400 and 404. Guards raise; `refuse` alone makes
-# the reply. All URLs are in `find_routes`.
+# body tells: JSON-RPC 400, the version of a POST, the session 400 and 404. Guards raise; `refuse`
+# alone makes the reply to a refused HTTP request. The map of all URLs begins at `find_routes`.
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -1799,8 +1806,8 @@ def is_loopback(host: str) -> bool:
 
 def without_port(host: str) -> str:
     """'localhost:8000' -> 'localhost', 'localhost:' -> 'localhost', '[::1]' -> '[::1]'"""
-    match = HOST.fullmatch(host)
-    return match[1] if match else host
+    name, colon, port = host.rpartition(":")
+    return name if colon and (port.isdigit() or not port) else host
 
 
 def find_routes(server: MCPServer, request: Request) -> Routes:

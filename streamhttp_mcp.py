@@ -1984,7 +1984,7 @@ class Session(Account):
     """What the server remembers of one client between its requests, and the account of it."""
 
     __slots__ = (
-        "asked", "calls", "client_capabilities", "client_info", "ended", "id", "kept", "limits",
+        "asked", "calls", "client_capabilities", "client_info", "ended", "id", "kept",
         "log_level", "principal", "questions", "sessions", "standalone", "streams",
         "subscriptions", "tool_streams", "two_channel", "used_at", "version",
     )  # fmt: skip
@@ -1995,7 +1995,6 @@ class Session(Account):
         # [session.id-secure] [session.id-visible-ascii] 256 random bits, never taken from a client.
         self.id = secrets.token_urlsafe(32)
         self.sessions = sessions
-        self.limits = sessions.limits
         self.principal = client.principal  # nobody else may use the session
         self.two_channel = two_channel  # which transport opened it; the other does not serve it
         # What `initialize` has agreed on.
@@ -2034,14 +2033,14 @@ class Session(Account):
     def adopt(self, stream: Stream) -> Stream:
         """Name a stream, so that the client can resume it. Of those that ended, few are kept."""
         delivered = [each for each in self.streams.values() if each.delivered]
-        while delivered and len(delivered) >= self.limits.streams:  # [limits.streams]
+        while delivered and len(delivered) >= self.sessions.limits.streams:  # [limits.streams]
             self.forget(delivered.pop(0))
         stream.on_left = functools.partial(self.reader_left, stream)
         # [event.id-unique] [event.id-names-stream] Random: an id of another session finds nothing.
         stream.name = secrets.token_hex(8)
         # [stream.unprimed] Older clients take the empty first event for a broken message.
         if self.version >= "2025-11-25" and not self.two_channel:
-            stream.retry_seconds = self.limits.retry_seconds
+            stream.retry_seconds = self.sessions.limits.retry_seconds
         self.streams[stream.name] = stream
         return stream
 
@@ -2472,7 +2471,7 @@ def check_room(session: Session, calls: int = 1) -> None:
     [limits.backlog] Unread answers are never forgotten. So a client that does not read them may not
     ask for more. HTTPError.
     """
-    most = session.limits.calls
+    most = session.sessions.limits.calls
     if len(session.calls) + calls > most:
         raise busy(f"more than {most} calls in flight in one session", 429)
     if not session.has_room():
@@ -2512,7 +2511,7 @@ def check_batch(session: Session, batch: list[Any]) -> list[Message]:
     if session.version != "2025-03-26":  # [post.single-message]
         problem = f"expected one JSON-RPC message: revision {session.version} has no batches"
         raise HTTPError(400, problem)
-    most = session.limits.calls
+    most = session.sessions.limits.calls
     if not 1 <= len(batch) <= most:  # [jsonrpc.empty-batch]
         raise HTTPError(400, f"a batch holds 1 to {most} messages, got {len(batch)}")
     messages = [check_envelope(each) for each in batch]

@@ -4217,14 +4217,15 @@ def output_form(tool: Tool, schema: Schema | None) -> tuple[Schema | None, Schem
         return schema, schema
     try:
         hint = typing.get_type_hints(tool.inner, include_extras=True)["return"]
-        schema = schema_of(hint)
+        schema = schema_of(hint, "serialization")
     except Exception:  # noqa: BLE001  # there is none, or it has no JSON Schema
         return None, None
     if hint is types.NoneType or allows_content(hint):
         return None, None
     if schema.get("type") == "object":
         return schema, schema
-    return schema_of(dataclasses.make_dataclass("Result", [("result", hint)])), schema
+    wrapped = dataclasses.make_dataclass("Result", [("result", hint)])
+    return schema_of(wrapped, "serialization"), schema
 
 
 def allows_content(hint: Any) -> bool:
@@ -4491,13 +4492,15 @@ def normalize_escape(escape: re.Match[str]) -> str:
 
 
 # ---- 14 Schema ---------------------------------------------------------------------------------
-# Optional reading: MCP itself is complete without this section. A function's signature already says
-# what the function takes. `schema_of` writes that down as JSON Schema, `check` holds what a client
-# sent against the schema, `convert` turns what passed into the hinted types, and `plain` turns what
-# a handler returns into JSON. The four agree on every type that they know. `check` also takes
-# schemas written by hand: JSON Schema 2020-12, https://json-schema.org/draft/2020-12, within one
-# document. A keyword that demands something which `check` does not do is refused at registration.
-# The work for one value is bounded, whatever the schema and the value are.
+# You need not read this section to understand MCP. A function's signature already says what the
+# function takes. `schema_of` writes that down as JSON Schema, `check` holds what a client sent
+# against the schema, `convert` turns what passed into the hinted types, and `plain` turns what a
+# handler returns into JSON. The four agree on every type that they know. `check` also takes schemas
+# written by hand: JSON Schema 2020-12, https://json-schema.org/draft/2020-12, within one document.
+# A keyword that demands something which `check` does not do is refused at registration. The work
+# for one value is bounded, whatever the schema and the value are, except the time of an author's
+# own exponential pattern (see `matches`). Patterns are Python's: `$` also matches before a line
+# feed at the end.
 
 Schema = dict[str, Any]
 # Where a value stands: a text, or the place of the container and a key in it. (("arguments", "a"),
@@ -4506,6 +4509,7 @@ Where = str | tuple["Where", str | int]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_STEPS = 200_000  # for one value, at about a microsecond each
+ERROR_STEPS = 15  # an error takes longer to make than a step
 MAX_PATTERN_TEXT = 5_000  # characters that a pattern is tried on, if no maxLength allows more
 
 
@@ -4560,16 +4564,20 @@ class Form(NamedTuple):
     read: Read
 
 
-def schema_of(hint: Any) -> Schema:
-    """list[int] -> {'type': 'array', 'items': {'type': 'integer'}}. TypeError if there is none."""
-    forms = Forms()
+def schema_of(hint: Any, mode: str = "validation") -> Schema:
+    """list[int] -> {'type': 'array', 'items': {'type': 'integer'}}. TypeError if there is none.
+
+    Models of pydantic are read in one mode, and written in another: "serialization".
+    """
+    forms = Forms(mode)
     return forms.finish(forms.form(hint, "").schema, "schema")
 
 
 def convert(value: Any, hint: Any, path: Where = "") -> Any:
     """Turn a value that fits the schema into the hinted type: ('2026-07-28', date) -> date(...).
     SchemaError where the type itself refuses, as `date` does for 30 February."""
-    return Forms().form(hint, "").read(value, path)
+    forms = Forms()
+    return forms.read(forms.form(hint, ""), value, path)
 
 
 def signature_form(signature: inspect.Signature) -> Form:
@@ -4584,15 +4592,26 @@ def signature_form(signature: inspect.Signature) -> Form:
             fields[name] = (parameter.annotation, parameter.default)
     forms = Forms()
     form = forms.object_form(fields, "parameter ", takes_any)
-    return Form(forms.finish(form.schema, "parameters"), form.read)
+    return Form(forms.finish(form.schema, "parameters"), functools.partial(forms.read, form))
 
 
 class Forms:
     """Finds the forms of the hints in one document."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: str = "validation") -> None:
+        self.mode = mode  # pydantic's
         self.outer: list[Any] = []  # the hints that are being written, from the outermost inwards
         self.definitions: Schema = {}  # `$defs`, which only pydantic's models need
+        # What unions and choices ask while a value is read.
+        self.checker = Checker({"$defs": self.definitions}, MAX_STEPS)
+
+    def read(self, form: Form, value: Any, path: Where) -> Any:
+        """[limits.work] Read a value. All its unions and choices have one budget. SchemaError."""
+        self.checker.steps = MAX_STEPS
+        try:
+            return form.read(value, path)
+        except (TooMuch, RecursionError) as error:
+            raise SchemaError(path, str(error)) from None
 
     def finish(self, schema: Schema, place: str) -> Schema:
         """Copy a schema, with `$defs`. TypeError where a note in a hint makes it a bad one."""
@@ -4612,8 +4631,9 @@ class Forms:
             for note in hint.__metadata__:
                 add_note(form.schema, note, where)
             return form
-        if or_null:
-            hint = Union[hint, None]  # noqa: UP007 -- for hints that know no `|`
+        if or_null and hint is not None:
+            # Union[hint, None] would want to hash the notes in the hint.
+            hint = hint | None
         name = hint.__name__ if isinstance(hint, type) else repr(hint).replace("typing.", "")
         if hint in self.outer:
             raise TypeError(f"{where}{name} contains itself, as only models of pydantic may")
@@ -4634,12 +4654,14 @@ class Forms:
             schema, parse = SCALARS[origin]
             read = reader(parse) if parse else unchanged
             return Form(dict(schema), read)
+        if origin in (Required, NotRequired):
+            return self.form(args[0], where)
         if origin in (Union, types.UnionType):
             return self.union_form(args, where)
         if origin is Literal:
-            return Form(choice_schema(args), unchanged)
+            return self.choice_form(args)
         if isinstance(origin, type) and issubclass(origin, Enum):
-            return Form(choice_schema(origin), reader(origin))
+            return self.choice_form(origin)
         if origin in (list, tuple, set, frozenset, deque):
             return self.array_form(origin, args or (Any, ...), where)
         if origin is dict:
@@ -4661,14 +4683,27 @@ class Forms:
             complaints = []
             for member in members:
                 try:
-                    check(value, {**member.schema, "$defs": self.definitions})
+                    self.checker.check(value, member.schema, "")
                     return member.read(value, "")
                 except SchemaError as error:  # not this one; any text seems to fit a date, too
+                    self.checker.spend(ERROR_STEPS)
                     complaints.append(str(error))
             raise SchemaError(path, "; or ".join(complaints))
 
         shared = shared_type({schema.get("type") for schema in schemas})
         return Form(shared | {"anyOf": schemas}, read)
+
+    def choice_form(self, members: Iterable[Any]) -> Form:
+        """A Literal or an Enum: the JSON value stands for the member of which it is the form."""
+        values = [plain(member) for member in members]
+
+        def read(value: Any, path: Where) -> Any:
+            for choice, member in zip(values, members):
+                if self.checker.equal(value, choice):
+                    return member
+            raise SchemaError(path, f"{shown(value)} is none of the choices")
+
+        return Form(shared_type({KINDS[type(value)] for value in values}) | {"enum": values}, read)
 
     def array_form(self, collection: Any, args: tuple[Any, ...], where: str) -> Form | None:
         """list[int], set[int] and tuple[int, ...] have items; tuple[int, str] has two parts."""
@@ -4695,10 +4730,10 @@ class Forms:
 
     def mapping_form(self, args: Iterable[Any], where: str) -> Form | None:
         """A dict of text to anything. The names of the members of a JSON object are always text."""
-        key, member = args
-        if self.form(key, where).schema not in ({}, {"type": "string"}):
+        names, form = [self.form(arg, where) for arg in args]
+        # A Path is also a string, but would have to be made from it.
+        if names.schema not in ({}, {"type": "string"}) or names.read is not unchanged:
             return None
-        form = self.form(member, where)
 
         def read(value: Any, path: Where) -> Any:
             return {name: form.read(value[name], (path, name)) for name in value}
@@ -4707,7 +4742,7 @@ class Forms:
 
     def model_form(self, model: Any, where: str) -> Form:
         """A pydantic model writes its schema and reads itself. Its definitions move up to ours."""
-        schema = dict(model.model_json_schema())
+        schema = dict(model.model_json_schema(mode=self.mode))
         for name, definition in schema.pop("$defs", {}).items():
             if self.definitions.setdefault(name, definition) != definition:
                 raise TypeError(f"{where}two different classes are named {name}")
@@ -4717,7 +4752,7 @@ class Forms:
 
     def record_form(self, record: Any, where: str) -> Form:
         """A dataclass, NamedTuple or TypedDict is an object with its fields."""
-        form = self.object_form(fields_of(record), where)
+        form = self.object_form(fields_of(record, where), where)
         build = reader(lambda members: record(**members))
 
         def read(value: Any, path: Where) -> Any:
@@ -4772,11 +4807,6 @@ def concrete(origin: Any) -> Any:
     return origin
 
 
-def choice_schema(choices: Iterable[Any]) -> Schema:
-    values = [plain(choice) for choice in choices]
-    return shared_type({KINDS[type(value)] for value in values}) | {"enum": values}
-
-
 def shared_type(kinds: set[Any]) -> Schema:
     """The `type` of values of these kinds, if they share one. An integer is also a number."""
     if kinds == {"integer", "number"}:
@@ -4801,25 +4831,23 @@ def unchanged(value: Any, path: Where) -> Any:
     return value
 
 
-def fields_of(record: Any) -> Fields:
+def fields_of(record: Any, where: str) -> Fields:
     """What a constructor or a TypedDict takes by name. TypeError if a hint cannot be read."""
     try:
         hints = typing.get_type_hints(record, include_extras=True)
-    except NameError as error:  # a hint that is kept as text, and names nothing
-        raise TypeError(f"a hint of {record.__name__} cannot be read: {error}") from None
+    except Exception as error:  # noqa: BLE001  # a hint that is kept as text, and names nothing
+        raise TypeError(f"{where}a hint cannot be read: {error}") from None
     fields: Fields = {}
     if not hasattr(record, "__required_keys__"):
         for name, parameter in inspect.signature(record).parameters.items():
             fields[name] = (hints.get(name, MISSING), parameter.default)
         return fields
     for name, hint in hints.items():
-        # The mark counts more: __required_keys__ misses it where hints are kept as text.
-        mark = get_origin(hint)
-        required = name in record.__required_keys__
-        if mark in (Required, NotRequired):
-            required = mark is Required
-            hint = get_args(hint)[0]
-        fields[name] = (hint, MISSING if required else ...)
+        # The mark counts more: __required_keys__ misses it where hints are kept as text. The mark
+        # may also stand inside Annotated.
+        marks = {get_origin(hint), get_origin(getattr(hint, "__origin__", None))}
+        required = name in record.__required_keys__ and NotRequired not in marks
+        fields[name] = (hint, MISSING if required or Required in marks else ...)
     return fields
 
 
@@ -4852,7 +4880,8 @@ def add_mark(schema: Schema, mark: Any, where: str) -> None:
     attributes = {*getattr(mark, "__dict__", ()), *getattr(mark, "__dataclass_fields__", ())}
     if isinstance(mark, type) or not attributes:
         raise TypeError(f"{where}the note {mark!r} in Annotated is not understood")
-    kinds = MARKS.keys() & {member.get("type") for member in schema.get("anyOf", [schema])}
+    members = schema.get("anyOf", [schema])
+    kinds = MARKS.keys() & {each.get("type") for each in members if isinstance(each, dict)}
     for attribute in attributes:
         bound = getattr(mark, attribute)
         # JSON values are always checked strictly.
@@ -4869,8 +4898,7 @@ def add_mark(schema: Schema, mark: Any, where: str) -> None:
 # not that value. 3.0 may be an int, and 3 a float.
 SCALARS: dict[Any, tuple[Schema, Any]] = {
     **dict.fromkeys([Any, MISSING, object], ({}, None)),
-    None: ({"type": "null"}, None),
-    types.NoneType: ({"type": "null"}, None),
+    **dict.fromkeys([None, types.NoneType], ({"type": "null"}, None)),
     str: ({"type": "string"}, None),
     bool: ({"type": "boolean"}, None),
     int: ({"type": "integer"}, int),
@@ -5035,8 +5063,9 @@ class Checker:
         wanted = schema.get("type", kind)
         if wanted != kind:
             check_type(value, kind, wanted, path)
-        # [schema.unknown-keyword] A keyword that is not asked below is a remark.
-        rare = not RARE.isdisjoint(schema)
+        # [schema.unknown-keyword] A keyword that is not asked below is a remark. Of two sets the
+        # smaller one is looked through, however many remarks there are.
+        rare = not schema.keys().isdisjoint(RARE)
         # [schema.cheap-first] What costs little is asked before the members.
         if rare:
             self.check_limits(value, kind, schema, path)
@@ -5064,14 +5093,16 @@ class Checker:
 
     def check_names(self, value: Schema, schema: Schema, path: Where) -> None:
         """The other members, and what is asked of names. Few schemas have these keywords."""
-        for name, needed in schema.get("dependentRequired", {}).items():
-            for other in needed:
-                if name in value and other not in value:
-                    raise SchemaError((path, other), f"is required beside {name}")
+        dependent = schema.get("dependentRequired", {})
         patterns = schema.get("patternProperties", {})
         others = schema.get("additionalProperties", True)
         for name, member in value.items():
             place = (path, name)
+            needed = dependent.get(name, ())
+            self.spend(len(needed) // 8)
+            for other in needed:
+                if other not in value:
+                    raise SchemaError((path, other), f"is required beside {name}")
             if "propertyNames" in schema:
                 self.check(name, schema["propertyNames"], place)
             found = [pattern for pattern in patterns if self.matches(name, pattern)]
@@ -5089,40 +5120,41 @@ class Checker:
         if "contains" in schema:
             complaints = (self.complaint(item, schema["contains"]) for item in value)
             if all(complaints):
-                raise unmet("contains", value, schema, path)
-        if schema.get("uniqueItems"):
-            self.spend(len(json.dumps(value)) // 4)
-            if len(set(canonical(value))) < len(value):
-                raise unmet("uniqueItems", value, schema, path)
+                raise self.unmet("contains", value, schema, path)
+        unique = schema.get("uniqueItems") and len(value) > 1
+        if unique and len(set(self.canonical(value))) < len(value):
+            raise self.unmet("uniqueItems", value, schema, path)
 
     def check_limits(self, value: Any, kind: str, schema: Schema, path: Where) -> None:
         """What is asked of the value as a whole, from the cheapest keyword to the pattern."""
-        bounds = BOUNDS[kind]
         size = len(value) if isinstance(value, (str, list, dict)) else value
-        for keyword in schema:
-            if keyword in bounds and not bounds[keyword](size, schema[keyword]):
-                raise unmet(keyword, value, schema, path)
-        if "const" in schema and not equal(value, schema["const"]):
-            raise unmet("const", value, schema, path)
+        for keyword, is_met in BOUNDS[kind].items():
+            if keyword in schema and not is_met(size, schema[keyword]):
+                raise self.unmet(keyword, value, schema, path)
+        if "const" in schema and not self.equal(value, schema["const"]):
+            raise self.unmet("const", value, schema, path)
         if "enum" in schema:
             self.spend(1 + len(schema["enum"]) // 4)
-            if not any(equal(value, choice) for choice in schema["enum"]):
-                raise unmet("enum", value, schema, path)
+            if not any(self.equal(value, choice) for choice in schema["enum"]):
+                raise self.unmet("enum", value, schema, path)
         if kind == "string" and "pattern" in schema:
             most = schema.get("maxLength", MAX_PATTERN_TEXT)
             if not self.matches(value, schema["pattern"], most):
-                raise unmet("pattern", value, schema, path)
+                raise self.unmet("pattern", value, schema, path)
         if kind in ("integer", "number") and "multipleOf" in schema:
             self.spend(20)
             if not is_multiple(value, schema["multipleOf"]):
-                raise unmet("multipleOf", value, schema, path)
+                raise self.unmet("multipleOf", value, schema, path)
 
     def matches(self, text: str, pattern: str, most: int = MAX_PATTERN_TEXT) -> bool:
         """Whether a pattern is found. The search may take a time that grows with the square of the
-        length, or worse: only an author's maxLength can say that long texts are meant."""
+        length, or worse: only an author's maxLength can say that long texts are meant. A pattern
+        for them should begin with ^, since others are tried at each place of the text."""
         if len(text) > most:
             raise TooMuch(f"a text is too long for the pattern {shown(pattern)} without maxLength")
-        self.spend(1 + min(len(text), MAX_PATTERN_TEXT) ** 2 // 250)
+        if pattern.startswith("^"):
+            most = MAX_PATTERN_TEXT
+        self.spend(1 + min(len(text), most) ** 2 // 250)
         return compile_pattern(pattern).search(text) is not None
 
     def check_combined(self, value: Any, schema: Schema, path: Where) -> None:
@@ -5137,7 +5169,7 @@ class Checker:
             if keyword in schema:
                 self.check_union(value, schema[keyword], keyword, path)
         if "not" in schema and not self.complaint(value, schema["not"]):
-            raise unmet("not", value, schema, path)
+            raise self.unmet("not", value, schema, path)
         if "if" in schema:
             branch = "else" if self.complaint(value, schema["if"]) else "then"
             self.check(value, schema.get(branch, True), path)
@@ -5161,10 +5193,28 @@ class Checker:
         try:
             self.check(value, schema, "")
         except SchemaError as error:
-            # An error takes longer to make than a step.
-            self.spend(15)
+            self.spend(ERROR_STEPS)
             return str(error)
         return ""
+
+    def unmet(self, keyword: str, value: Any, schema: Schema, path: Where) -> SchemaError:
+        argument = json.dumps(schema[keyword])
+        # A union may ask a long keyword of many values.
+        self.spend(len(argument) // 50)
+        return SchemaError(path, f"expected {keyword} {shorten(argument)}, got {shown(value)}")
+
+    def equal(self, value: Any, other: Any) -> bool:
+        """[schema.number-equality] Python says that 1 == True; JSON does not."""
+        if isinstance(value, (list, dict)) and value == other:
+            return len(set(self.canonical([value, other]))) == 1
+        return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+    def canonical(self, values: list[Any]) -> list[str]:
+        """Texts of JSON values, of which two are the same if the values are equal: [1.0] -> ['1'].
+        Peers can choose numbers and arrays that share a hash, but not texts."""
+        text = json.dumps(values)
+        self.spend(20 + len(text) // 4)
+        return [CANONICAL.encode(value) for value in json.loads(text, parse_float=plainest)]
 
 
 def check_type(value: Any, kind: str, wanted: str | list[str], path: Where) -> None:
@@ -5175,25 +5225,6 @@ def check_type(value: Any, kind: str, wanted: str | list[str], path: Where) -> N
         kinds = {"integer", "number"}
     if kinds.isdisjoint(names):
         raise SchemaError(path, f"expected {' or '.join(names)}, got {shown(value)}")
-
-
-def unmet(keyword: str, value: Any, schema: Schema, path: Where) -> SchemaError:
-    argument = shorten(json.dumps(schema[keyword]))
-    return SchemaError(path, f"expected {keyword} {argument}, got {shown(value)}")
-
-
-def equal(value: Any, other: Any) -> bool:
-    """[schema.number-equality] Python says that 1 == True; JSON does not."""
-    if isinstance(value, (list, dict)) and value == other:
-        return len(set(canonical([value, other]))) == 1
-    return value == other and isinstance(value, bool) == isinstance(other, bool)
-
-
-def canonical(values: list[Any]) -> list[str]:
-    """Texts of JSON values, of which two are the same if the values are equal: [1.0] -> ['1'].
-    Peers can choose numbers and arrays that share a hash, but not texts."""
-    normal = json.loads(json.dumps(values), parse_float=plainest)
-    return [CANONICAL.encode(value) for value in normal]
 
 
 def plainest(text: str) -> float:
@@ -5209,7 +5240,7 @@ def is_multiple(value: float, step: float) -> bool:
     # Few schemas need this module, and it takes long to import.
     from fractions import Fraction
 
-    return math.isfinite(value) and Fraction(str(value)) % Fraction(str(step)) == 0
+    return abs(value) < math.inf and Fraction(str(value)) % Fraction(str(step)) == 0
 
 
 compile_pattern = functools.cache(re.compile)
@@ -5280,10 +5311,10 @@ def schemas_in(argument: Any, form: Any, place: Where) -> list[tuple[Where, Any]
     if form is SCHEMA:
         return [(place, argument)]
     if form is SCHEMAS:
-        return [((place, i), each) for i, each in enumerate(argument)]
-    if form is SCHEMA_MAP:
-        return [((place, name), each) for name, each in argument.items()]
-    return []
+        argument = dict(enumerate(argument))
+    elif form is not SCHEMA_MAP:
+        return []
+    return [((place, key), each) for key, each in argument.items()]
 
 
 KINDS = {
@@ -5311,15 +5342,14 @@ COUNT = {"type": "integer", "minimum": 0}
 NAMES = {"type": "array", "items": TEXT}
 TYPE = {"enum": list(KINDS.values())}
 ARGUMENTS: dict[str, Any] = {
-    "type": {"anyOf": [TYPE, {"type": "array", "minItems": 1, "items": TYPE}]},
+    "type": {"anyOf": [TYPE, SCHEMAS | {"items": TYPE, "uniqueItems": True}]},
     "const": True,
     "enum": {"type": "array"},
     "required": NAMES,
     "dependentRequired": {"type": "object", "additionalProperties": NAMES},
     "multipleOf": {"type": "number", "exclusiveMinimum": 0},
     "uniqueItems": {"type": "boolean"},
-    "$ref": TEXT,
-    "pattern": TEXT,
+    **dict.fromkeys("$ref pattern title description".split(), TEXT),
     # [schema.support-2020-12] [schema.validate-by-dialect] [schema.unsupported-dialect]
     "$schema": {"enum": [DIALECT, DIALECT + "#"]},
     **dict.fromkeys(NUMBER_BOUNDS, NUMBER),
@@ -5344,7 +5374,9 @@ BOUNDS: dict[str, Any] = {
     "null": {},
 }
 # The keywords that most schemas do not have, so that one test can pass over all of them.
-RARE = ARGUMENTS.keys() - {"type", "properties", "required", "items", "prefixItems", "$defs"}
+RARE = ARGUMENTS.keys() - set(
+    "type properties required items prefixItems $defs title description".split()
+)
 # These demand something that `check` does not do. Other unknown keywords are remarks.
 NOT_SUPPORTED = set(
     "unevaluatedItems unevaluatedProperties dependentSchemas minContains maxContains"

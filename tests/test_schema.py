@@ -67,6 +67,15 @@ class Mood(StrEnum):
     GOOD = "good"
 
 
+class Pair(Enum):
+    NEAR = (1, 2)
+    FAR = (8, 9)
+
+
+class Day(Enum):
+    RELEASE = date(2026, 7, 28)
+
+
 class Point(NamedTuple):
     x: float
     y: float = 0.0
@@ -105,6 +114,11 @@ class Strict(TypedDict):
     depth: NotRequired[Annotated[int, {"minimum": 0}]]
 
 
+class Noted(TypedDict):
+    name: Annotated[Required[str], "Its name"]
+    depth: Annotated[NotRequired[int], "How deep"]
+
+
 class Model:
     """What this file needs of a pydantic model."""
 
@@ -115,7 +129,7 @@ class Model:
         return isinstance(other, Model) and self.inner == other.inner
 
     @classmethod
-    def model_json_schema(cls) -> dict[str, Any]:
+    def model_json_schema(cls, mode: str) -> dict[str, Any]:
         inner = {"$ref": "#/$defs/Inner"}
         properties = {"inner": inner}
         return {"$defs": {"Inner": INTEGER}, "type": "object", "properties": properties}
@@ -132,7 +146,7 @@ class Node:
     """A pydantic model that contains itself."""
 
     @classmethod
-    def model_json_schema(cls) -> dict[str, Any]:
+    def model_json_schema(cls, mode: str) -> dict[str, Any]:
         below = {"type": "array", "items": {"$ref": "#/$defs/Node"}}
         node = {"type": "object", "properties": {"below": below}, "required": ["below"]}
         return {"$defs": {"Node": node}, "$ref": "#/$defs/Node"}
@@ -186,6 +200,9 @@ POINT = {
      {"type": "object", "properties": {"name": STRING, "depth": INTEGER}, "required": ["name"]}),
     (Strict, {"type": "object", "properties": {"name": STRING, "depth": INTEGER | {"minimum": 0}},
               "required": ["name"]}),
+    (Noted, {"type": "object", "required": ["name"],
+             "properties": {"name": STRING | {"description": "Its name"},
+                            "depth": INTEGER | {"description": "How deep"}}}),
     (list[Model], {"type": "array", "$defs": {"Inner": INTEGER},
                    "items": {"type": "object",
                              "properties": {"inner": {"$ref": "#/$defs/Inner"}}}}),
@@ -279,6 +296,7 @@ ONLY_PYDANTIC = "as only models of pydantic may"
      "dict[str, list[complex]]: list[complex]: complex has no JSON Schema"),
     (dict[int, str], "dict[int, str] has no JSON Schema"),
     (dict[date, str], "dict[datetime.date, str] has no JSON Schema"),
+    (dict[Path, str], "dict[pathlib.Path, str] has no JSON Schema"),
     (abc.Callable, "Callable has no JSON Schema"),
     (abc.Iterator[int], "collections.abc.Iterator[int] has no JSON Schema"),
     (set[tuple[int, int]], "set[tuple[int, int]] has no JSON Schema"),
@@ -302,7 +320,7 @@ def test_two_classes_of_one_name_cannot_share_a_definition() -> None:
         model_validate = str
 
         @staticmethod
-        def model_json_schema() -> dict[str, Any]:
+        def model_json_schema(mode: str) -> dict[str, Any]:
             return {"$defs": {"Inner": STRING}, "$ref": "#/$defs/Inner"}
 
     hint: Any = tuple[Model, Other]
@@ -353,6 +371,9 @@ def test_a_default_of_none_means_that_null_is_allowed() -> None:
         size: Annotated[int, "Lines"] = None,  # type: ignore[assignment]  # noqa: RUF013
         colour: Colour | None = None,
         anything: Any = None,
+        counts: list[Annotated[int, {"minimum": 1}]] = None,  # type: ignore[assignment]  # noqa: RUF013
+        nothing: None = None,
+        unhinted=None,  # type: ignore[no-untyped-def]
     ) -> None: ...
 
     form = form_of(page)
@@ -361,6 +382,8 @@ def test_a_default_of_none_means_that_null_is_allowed() -> None:
     size = {"anyOf": [INTEGER, NULL], "description": "Lines", "default": None}
     assert properties["size"] == size
     assert len(properties["colour"]["anyOf"]) == 2
+    counts = {"type": "array", "items": INTEGER | {"minimum": 1}}
+    assert properties["counts"] == {"anyOf": [counts, NULL], "default": None}
     arguments = dict.fromkeys(properties)
     check(arguments, form.schema)
     assert form.read(arguments, "") == arguments
@@ -393,6 +416,9 @@ def test_anything_that_can_be_called_has_a_signature(function: Any) -> None:
     assert list(properties) == ["a", "b"] and properties["a"] == INTEGER
 
 
+UNREADABLE = "a hint cannot be read: "
+
+
 def bad_hint(a: complex) -> None: ...
 
 
@@ -413,12 +439,30 @@ class BadName:
 def bad_name(a: BadName) -> None: ...
 
 
+@dataclass
+class BadAttribute:
+    a: collections.nothing  # type: ignore[name-defined]
+
+
+def bad_attribute(a: BadAttribute) -> None: ...
+
+
+BadSyntax: Any = dataclass(type("BadSyntax", (), {"__annotations__": {"a": "x y"}}))
+
+
+def bad_syntax(a: list[BadSyntax]) -> None: ...
+
+
 @pytest.mark.parametrize("function, message", [
     (bad_hint, "parameter a: complex has no JSON Schema"),
     (bad_item, "parameter b: list[complex]: complex has no JSON Schema"),
     (bad_note, "parameter a: the note <class 'object'> in Annotated is not understood"),
     (bad_bound, 'parameter a.minimum: expected number, got "x"'),
-    (bad_name, "a hint of BadName cannot be read: name 'Nowhere' is not defined"),
+    (bad_name, f"parameter a: BadName: {UNREADABLE}name 'Nowhere' is not defined"),
+    (bad_attribute,
+     f"parameter a: BadAttribute: {UNREADABLE}module 'collections' has no attribute 'nothing'"),
+    (bad_syntax, f"parameter a: list[{__name__}.BadSyntax]: BadSyntax: {UNREADABLE}"
+     + "Forward reference must be an expression -- got 'x y'"),
 ])  # fmt: skip
 def test_a_parameter_that_cannot_be_described_is_named(function: Any, message: str) -> None:
     """[schema.refused-by-name]"""
@@ -489,6 +533,8 @@ def test_marks_become_keywords(hint: Any, schema: Any) -> None:
     (Annotated[int, mark(ge="1")], 'minimum: expected number, got "1"'),
     (Annotated[str, mark(pattern="(")], r"'\(' is no pattern: "),
     (Annotated[int, {"unevaluatedProperties": False}], "unevaluatedProperties: is not supported"),
+    (Annotated[str, {"anyOf": [True]}, Field(..., mark(max_length=3))],
+     "cannot be kept: max_length"),
     (Annotated[int, Field(alias="x")], r"Field\(alias=...\) is not supported"),
 ])  # fmt: skip
 def test_a_note_that_cannot_be_kept_is_refused_by_name(hint: Any, message: str) -> None:
@@ -565,6 +611,42 @@ def test_the_real_field_and_models_of_pydantic_are_understood() -> None:
         convert({"userId": 0}, Inner, "a")
 
 
+def test_what_a_real_model_writes_fits_its_schema_for_results() -> None:
+    """[schema.round-trip] Models of pydantic may be read in one form, and written in another."""
+    pydantic = pytest.importorskip("pydantic")
+
+    class Named(pydantic.BaseModel):  # type: ignore[name-defined,misc]
+        title: str = pydantic.Field(serialization_alias="written")
+        size: int = pydantic.Field(validation_alias="read")
+
+    class Closed(pydantic.BaseModel):  # type: ignore[name-defined,misc]
+        model_config = pydantic.ConfigDict(extra="forbid")
+        a: int
+
+        @pydantic.computed_field  # type: ignore[untyped-decorator]
+        @property
+        def double(self) -> int:
+            return 2 * self.a
+
+    for model in (Named(title="x", read=1), Closed(a=1)):
+        for hint, value in [(type(model), model), (list[type(model)], [model])]:
+            check(plain(value), schema_of(hint, "serialization"))
+    assert set(schema_of(Named)["properties"]) == {"title", "read"}
+    check({"a": 1}, schema_of(Closed))
+
+    from streamhttp_mcp import MCPServer
+
+    def both(named):  # type: ignore[no-untyped-def]
+        ...
+
+    both.__annotations__.update({"named": Named, "return": list[Named]})
+    mcp = MCPServer("test")
+    mcp.add_tool(both)
+    definition = mcp.tools["both"].definition
+    assert definition["inputSchema"]["properties"]["named"] == schema_of(Named)
+    assert "written" in json.dumps(definition["outputSchema"])
+
+
 def test_the_real_marks_of_annotated_types_are_understood() -> None:
     marks = pytest.importorskip("annotated_types")
     hint = Annotated[int, marks.Gt(0), marks.Le(9), marks.MultipleOf(3)]
@@ -587,7 +669,9 @@ ROUND_TRIPS: list[tuple[Any, Any]] = [
     (set[date], {date(2026, 7, 28)}), (set[Annotated[str, "name"]], {"a"}),
     (dict[str, Point], {"a": Point(1.0, 2.0)}), (collections.deque[int], collections.deque([1])),
     (Colour, Colour.RED), (Size, Size.LARGE), (Mood, Mood.GOOD),
-    (Literal[1, True], True), (Literal[True, 1], 1),
+    (Literal[1, True], True), (Literal[True, 1], 1), (Literal[Colour.RED, "b"], Colour.RED),
+    (Literal[Colour.RED, "b"], "b"), (Pair, Pair.FAR), (list[Pair], [Pair.NEAR]),
+    (Day, Day.RELEASE), (Day | None, Day.RELEASE),
     (list[Colour], [Colour.RED, Colour.BLUE]), (UserId, "me"),
     (Point | None, None), (Point | None, Point(1.0, 2.0)), (int | str, "a"),
     (date | str, "no date"), (datetime, datetime(2026, 7, 28, 12, tzinfo=UTC)),
@@ -611,6 +695,8 @@ def test_what_plain_writes_fits_the_schema_and_converts_back(hint: Any, value: A
 @pytest.mark.parametrize("value, hint, result", [
     (3.0, int, 3),
     (3, float, 3.0),
+    (1.0, Literal[1], 1),
+    (2.0, Size, Size.LARGE),
     ("2026-07-28", date | str, date(2026, 7, 28)),
     ("soon", date | str, "soon"),
     ("2026-07-28T12:00:00Z", datetime, datetime(2026, 7, 28, 12, tzinfo=UTC)),
@@ -626,6 +712,7 @@ def test_a_value_converts_to_its_hint(value: Any, hint: Any, result: Any) -> Non
     ({"a": {"x": 10**400}}, dict[str, Point], r"^arguments.a.x: int too large"),
     ({"x y": "?"}, dict[str, UUID], r'^arguments\["x y"\]: badly formed'),
     ("?", bytes, "^arguments: "),
+    ("green", Colour, '^arguments: "green" is none of the choices$'),
     ({"number": 3}, Even, "^arguments: 3 is odd$"),
     ("x", date | UUID, "^arguments: Invalid isoformat string: 'x'; or badly formed hexa"),
 ])  # fmt: skip
@@ -717,6 +804,7 @@ CLOSED = OBJECT | {"patternProperties": {"^x-": True}, "additionalProperties": F
     ({"propertyNames": {"maxLength": 2}}, [{"ab": 1}, 5], [{"abc": 1}]),
     ({"minProperties": 1, "maxProperties": 2}, [{"a": 1}], [{}, {"a": 1, "b": 1, "c": 1}]),
     ({"dependentRequired": {"a": ["b"]}}, [{"a": 1, "b": 1}, {"c": 1}], [{"a": 1}]),
+    ({"dependentRequired": {"a": ["b"]}, "properties": {"a": True}}, [{}], [{"a": 1}]),
     ({"prefixItems": [{"type": "string"}], "items": {"type": "integer"}},
      [[], ["a"], ["a", 1]], [[1], ["a", "b"]]),
     ({"items": False}, [[]], [[1]]),
@@ -728,6 +816,7 @@ CLOSED = OBJECT | {"patternProperties": {"^x-": True}, "additionalProperties": F
     ({"exclusiveMinimum": 1, "exclusiveMaximum": 2}, [1.5], [1, 2]),
     ({"multipleOf": 0.1}, [0.3, 1.1, 7], [0.35, math.inf]),
     ({"multipleOf": 1e-300}, [1e300, 5], []),
+    ({"multipleOf": 3}, [3 * 10**400], [10**400, math.nan, -math.inf]),
     ({"minLength": 1, "maxLength": 2}, ["a", "\U0001f600\U0001f600"], ["", "abc"]),
     ({"pattern": "b+"}, ["abc", 1], ["ac"]),
     ({"format": "date"}, ["no date"], []),
@@ -827,6 +916,12 @@ P = 2**61 - 1  # integers that differ by multiples of it share a hash
     (lambda: [x + P * i for x in range(500) for i in range(-43, 43)], set[int]),
     (lambda: [2.0 ** n * (1 + 2.0 ** -d) for d in range(1, 49) for n in range(-1000, 1000)],
      set[float]),
+    (lambda: [[]] * 74_000, list[set[str]]),
+    (lambda: [["a"]] * 49_000, list[set[str]]),
+    (lambda: [["a", "b"]] * 60_000, list[set[str]]),
+    (lambda: ["x"] * 66_000, list[date | datetime | UUID | str]),
+    (lambda: [{"number": 1}] * 66_000, list[Even | Report | dict[str, Any]]),
+    (lambda: [[1, 2]] * 60_000, list[Pair | Literal["a"]]),
     (many_names, dict[str, int]),
     (many_names, Report),
     (lambda: [1] * 2_000_000, list),
@@ -841,6 +936,7 @@ P = 2**61 - 1  # integers that differ by multiples of it share a hash
     (lambda: [[[1] * 1_000] * 1_000] * 2, Annotated[Any, {"uniqueItems": True}]),
     (lambda: ["x"] * 500_000, list[Annotated[str, {"enum": [*map(str, range(1_000)), "x"]}]]),
     (lambda: [{"a": 1}] * 500_000, Annotated[Any, {"items": {"required": ["a"] * 1_000}}]),
+    (lambda: " " * 49_999, Annotated[str, {"pattern": r"\s+$", "maxLength": 50_000}]),
 ])  # fmt: skip
 def test_four_mebibytes_are_checked_or_refused_within_half_a_second(
     make: Callable[[], Any], hint: Any
@@ -860,6 +956,11 @@ def test_four_mebibytes_are_checked_or_refused_within_half_a_second(
     {"items": {"patternProperties": dict.fromkeys(map(str, range(1_000)), True)}},
     {"items": {"allOf": [True] * 1_000}},
     {"items": {"anyOf": [False] * 1_000}},
+    {"items": {"const": {"a": 1}}},
+    {"items": {"enum": [[1], {"b": 1}, {"a": 1}]}},
+    {"items": {"dependentRequired": {"a": ["a"] * 1_000}}},
+    {"items": {"anyOf": [{"not": {"description": "x" * 100_000}}, True]}},
+    {"items": {"anyOf": [{"const": [1] * 1_000}, True]}},
 ])  # fmt: skip
 def test_a_large_schema_costs_no_more(schema: Any) -> None:
     """[schema.bounded-depth]"""
@@ -870,12 +971,47 @@ def test_a_large_schema_costs_no_more(schema: Any) -> None:
     assert process_time() - begun < 0.5
 
 
+@pytest.mark.parametrize("schema, value", [
+    ({"items": {"dependentRequired": {"a": ["b"] * 1_000}}}, [{}] * 60_000),
+    ({"items": {"dependentRequired": {str(i): ["b"] for i in range(1_000)}}},
+     [{}] * 60_000),
+    ({"items": dict.fromkeys(map(str, range(1_000))) | {"minimum": 0}}, [1] * 60_000),
+    ({"items": dict.fromkeys(map(str, range(1_000)))}, [1] * 60_000),
+    ({"allOf": [{"const": [[0] * 10_000]}] * 300}, [[0] * 10_000]),
+])  # fmt: skip
+def test_what_asks_nothing_of_a_value_costs_nothing(schema: Any, value: Any) -> None:
+    """[schema.bounded-depth]"""
+    begun = process_time()
+    with contextlib.suppress(SchemaError):
+        check(value, schema)
+    assert process_time() - begun < 0.5
+
+
 def test_a_text_that_is_too_long_for_its_pattern_says_what_to_do() -> None:
     schema: dict[str, Any] = {"type": "string", "pattern": "^data:"}
     text = "data:" + "x" * 100_000
     with pytest.raises(SchemaError, match='^x: a text is too long for the pattern ".data:" without maxLength$'):
         check(text, schema, "x")
     check(text, schema | {"maxLength": 1_000_000}, "x")
+    with pytest.raises(SchemaError, match="^x: takes too many steps to check$"):
+        check(text, {"pattern": r"\s+$", "maxLength": 1_000_000}, "x")
+
+
+def test_a_union_that_takes_too_long_to_read_is_refused() -> None:
+    """[limits.work] No other member may be read instead."""
+    many = ["x"] * 20_000
+    hint = list[date | str] | list
+    with pytest.raises(SchemaError, match="^arguments: takes too many steps to check$"):
+        convert(many, hint, "arguments")
+    assert convert(many[:5_000], hint) == many[:5_000]
+
+    def find(texts: list[date | str]) -> None: ...
+
+    form = form_of(find)
+    for _ in range(3):
+        form.read({"texts": many[:5_000]}, "arguments")
+    with pytest.raises(SchemaError, match="^arguments: takes too many steps to check$"):
+        form.read({"texts": many}, "arguments")
 
 
 def test_an_author_may_spend_more_on_results_of_his_own() -> None:
@@ -944,6 +1080,10 @@ def test_the_words_of_a_refusal_are_few_whatever_was_sent() -> None:
     ({"patternProperties": {"[": True}}, "schema: '[' is no pattern"),
     ({"properties": {"a": {"type": "text"}}}, "schema.properties.a.type: "),
     ({"type": []}, "schema.type: "),
+    ({"type": ["string", "string"]}, "schema.type: "),
+    ({"title": 5}, "schema.title: expected string, got 5"),
+    ({"properties": {"a": {"description": ["a"]}}},
+     "schema.properties.a.description: expected string"),
     ({"minLength": -1}, "schema.minLength: expected minimum 0, got -1"),
     ({"minimum": "x"}, 'schema.minimum: expected number, got "x"'),
     ({"exclusiveMinimum": True}, "schema.exclusiveMinimum: expected number, got true"),

@@ -180,6 +180,7 @@ import base64
 import concurrent.futures
 import contextlib
 import contextvars
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -315,6 +316,7 @@ class Limits:
 
 
 MAX_TEXT = 1024  # characters of an id, a progress token or a method name, since they are echoed
+MAX_URI = 8 * 1024  # characters of a URI, as many as a request line may have
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -3096,9 +3098,13 @@ async def listen(ctx: Context, params: Message) -> Message:
     """Keep the call open. What the client wants to hear of comes on its stream, see `announce`."""
     wanted = object_param(params, "notifications")
     uris = wanted.get("resourceSubscriptions") or []
+    place = "params.notifications.resourceSubscriptions"
     if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
-        place = "params.notifications.resourceSubscriptions"
         raise RPCError(INVALID_PARAMS, f"{place} must be a list of URIs")
+    # [limits.uri] All together may be as long as a thousand usual ones.
+    if sum(map(len, uris)) > 8 * MAX_URI:
+        raise RPCError(INVALID_PARAMS, f"{place} is longer than {8 * MAX_URI} characters")
+    watched = frozenset(normalize_uri(uri, place) for uri in uris)
     if not ctx.stream.takes_stream:
         message = "subscriptions/listen is answered by an event stream: Accept must allow one"
         raise RPCError(INVALID_REQUEST, message)
@@ -3115,7 +3121,6 @@ async def listen(ctx: Context, params: Message) -> Message:
     ctx.stream.push(encode_notification(method, acknowledgement))
     # [listen.ack-first] Only now do notices find this call.
     if honoured:
-        watched = frozenset(normalize_uri(uri) for uri in uris)
         ctx.server.listeners[ctx] = {**honoured, "resourceSubscriptions": watched}
         try:  # [listen.several]
             await ctx.server.closing.wait()
@@ -3876,8 +3881,9 @@ class Catalog:
         uri = str(uri)
         resource = Resource(function, "resource", name)
         # [resource.custom-scheme]
-        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri):
-            raise ValueError(f"{resource.what}: the URI {uri!r} has no scheme, as in 'doc://a'")
+        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri) or len(uri) > MAX_URI:
+            complaint = f"the URI {uri!r} has no scheme, as in 'doc://a', or is too long"
+            raise ValueError(f"{resource.what}: {complaint}")
         resource.template = parse_template(uri, resource.what)
         variables = {part.removeprefix("+") for part in resource.template[1::2]}
         unknown = variables - resource.form.schema["properties"].keys()
@@ -3980,7 +3986,7 @@ def decorator(add: Function, given: Any, details: Message) -> Function:
     return functools.partial(add, name=given, **details)
 
 
-# One entry of each kind. It is inspected when it is registered.
+# One class for each kind of entry. An entry is inspected when it is registered.
 
 
 class Handler:
@@ -4000,25 +4006,28 @@ class Handler:
         inner, self.bound = innermost(function)
         self.name: Any = name or getattr(inner, "__name__", type(inner).__name__)
         self.what = f"{kind} {self.name}"  # for messages
-        # What has the docstring, and the hints.
+        # What has the hints, and most often the docstring.
         self.inner = inner if hasattr(inner, "__name__") else type(inner).__call__
+        self.description = inspect.getdoc(self.inner if self.inner.__doc__ else inner)
         calls = (function, type(function).__call__)
         for call in calls:
             if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
                 raise TypeError(f"{self.what}: a generator function has no result: return a list")
         self.is_coroutine = any(map(inspect.iscoroutinefunction, calls))
         self.contexts: list[str] = []  # the names of the parameters that take the Context
-        parameters = []
+        parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
             if parameter.name in self.bound:
                 continue
-            hint = self.read_parameter(parameter)
+            hint = self.read_parameter(parameter, is_first=not parameters)
             if takes_context(hint):
                 self.contexts.append(parameter.name)
                 continue
+            default = parameter.default
             if schema is not None:
                 hint = Any
-            parameters.append(parameter.replace(annotation=hint))
+                default = without_bounds(default)
+            parameters.append(parameter.replace(annotation=hint, default=default))
         try:
             self.form = signature_form(inspect.Signature(parameters))
         except TypeError as error:  # 'parameter a: complex has no JSON Schema'
@@ -4028,22 +4037,30 @@ class Handler:
         if schema is not None:
             schema = read_schema(schema, f"{self.what}, input_schema")
             self.form = Form(schema, self.form.read)
+            for each in self.required:
+                # A schema may name it anywhere, say below `anyOf`, or allow names that it has not.
+                brings = rf'"({each}|patternProperties)"|"additionalProperties": [^f]'
+                if "properties" in schema and not re.search(brings, to_text(schema)):
+                    raise self.refusal(each, "has no default, and is not in the input_schema")
 
-    def read_parameter(self, parameter: inspect.Parameter) -> Any:
+    def read_parameter(self, parameter: inspect.Parameter, is_first: bool) -> Any:
         """The hint of a parameter. TypeError if the function could not be called by name."""
         name = parameter.name
         hint = parameter.annotation
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise self.refusal(name, "is positional-only, but arguments come by name")
-        if name in ("self", "cls") and hint is parameter.empty:
+        if is_first and name in ("self", "cls") and hint is parameter.empty:
             raise self.refusal(name, "a method needs its object: register object.method")
         # A hint may be text, or hold text: 'list[int]' -> list[int].
         holder = types.SimpleNamespace(__annotations__={"hint": hint})
         scope = getattr(self.inner, "__globals__", {})
         try:
-            return typing.get_type_hints(holder, scope, include_extras=True)["hint"]
+            hint = typing.get_type_hints(holder, scope, include_extras=True)["hint"]
         except Exception as error:  # noqa: BLE001  # an unknown name, say
             raise self.refusal(name, f"cannot read the hint {hint!r}: {error}") from None
+        if takes_context(hint) and parameter.kind.name.startswith("VAR_"):
+            raise self.refusal(name, "a call has one Context, not a list or a dict of it")
+        return hint
 
     def refusal(self, parameter: str, complaint: str) -> TypeError:
         return TypeError(f"{self.what}, parameter {parameter}: {complaint}")
@@ -4051,11 +4068,11 @@ class Handler:
     def define(self, details: Message, **members: Any) -> None:
         """Make the definition: the details, which are checked, and other members. SchemaError."""
         place = f"{self.what}, details"
-        given = {"name": self.name, "description": inspect.getdoc(self.inner), **present(**details)}
-        given["_meta"] = given.pop("meta", None)
+        meta = plain(details.pop("meta", None), f"{place}._meta")
+        given = {"name": self.name, "description": self.description, **present(**details)}
         # An object of pydantic writes null for what it does not have.
         text = json.dumps(plain(given, place))
-        definition = json.loads(text, object_hook=without_null)
+        definition = json.loads(text, object_hook=without_null) | present(_meta=meta)
         check(definition, DETAILS, place)
         self.definition = definition | present(**members)
 
@@ -4071,7 +4088,7 @@ class Handler:
         else:
             call = functools.partial(self.function, **arguments)
             value = await ctx.server.call_in_thread(ctx, call)
-            # The function was a plain decorator around a coroutine function.
+            # A plain function may return a coroutine, as a decorator around one does.
             if inspect.isawaitable(value):
                 value = await value
         if isinstance(value, InputRequired):
@@ -4115,11 +4132,13 @@ class Tool(Handler):
             return {"content": content_blocks(value)}
         data = plain(value)
         text = {"type": "text", "text": to_text(data)}  # [tool.structured-also-text]
-        if not self.wraps and not isinstance(data, dict):  # [tool.structured-object]
+        # [tool.structured-object] Data is an object, whatever the author's own schema says.
+        if not self.wraps and not isinstance(data, dict):
             data = {"result": data}
         # [tool.output-conforms] Clients reject a result that does not fit the schema.
         if self.output is not None:
             check(data, self.output, "structuredContent")
+        # `output` is the schema of the data alone; what clients see and get has a wrapper.
         if self.wraps:
             data = {"result": data}
         return {"content": [text], "structuredContent": data}
@@ -4169,6 +4188,14 @@ def takes_context(hint: Any) -> bool:
     if get_origin(hint) in (Annotated, Union, types.UnionType):
         return any(map(takes_context, get_args(hint)))
     return hint is Context
+
+
+def without_bounds(default: Any) -> Any:
+    """The same default. Of a Field the bounds are taken away."""
+    if is_field(default):
+        default = copy.copy(default)
+        default.metadata = ()
+    return default
 
 
 def without_null(members: Message) -> Message:
@@ -4278,7 +4305,7 @@ class ToolResult:
     meta: Message | None = None
 
 
-# Return hints that promise no data.
+# Return hints that promise no structured content.
 CONTENT = (Any, object, str, bytes, list, tuple, dict, ToolResult)
 
 
@@ -4348,7 +4375,7 @@ def write_contents(value: Any) -> Message:
 def is_for_model(value: Any) -> bool:
     """Whether a tool's return value is content. Anything else is data.
 
-    A list is content if it holds only text, or something that is never data.
+    A list is content if all items are text, or if any item is never data.
     """
     if value is None or isinstance(value, str):
         return True
@@ -4439,8 +4466,10 @@ def parse_template(template: str, what: str = "resource") -> tuple[str, ...]:
     """
     parts = re.split(r"\{(\+?\w+)\}", template, flags=re.ASCII)
     literals = parts[::2]
-    if re.search("[{}]", "".join(literals)) or "" in literals[1:-1]:
-        hint = "write {name} or {+path}, with text between two of them"
+    unknown = re.search("[{}]", "".join(literals))
+    twice = re.search(r"\{\+?(\w+)\}.*\{\+?\1\}", template)
+    if unknown or twice or "" in literals[1:-1]:
+        hint = "write {name} or {+path}, each name once, with text between two of them"
         raise ValueError(f"{what}: cannot use the URI template {template!r}: {hint}")
     parts[::2] = map(normalize_uri, literals)
     parts[-1] += " "
@@ -4477,18 +4506,21 @@ CLIMBS = re.compile(
 )
 
 
-def normalize_uri(uri: str) -> str:
+def normalize_uri(uri: str, place: str = "params.uri") -> str:
     """[uri.same-spelling] The one spelling of a URI: 'my notes', 'm%79%20notes' -> 'my%20notes'.
 
     RFC 3986, 6.2.2: a character that needs an escape gets one, another one loses it. '%2F' stays.
+    [limits.uri] RPCError, which names the place, for a URI that would take too long.
     """
+    if len(uri) > MAX_URI:
+        raise RPCError(INVALID_PARAMS, f"{place} is longer than {MAX_URI} characters")
     quoted = quote(uri, safe="%:/?#[]@!$&'()*+,;=", errors="replace")
-    return re.sub("%(?:[0-9A-Fa-f]{2})?", normalize_escape, quoted)
+    return re.sub("(?:%(?:[0-9A-Fa-f]{2})?)+", normalize_escapes, quoted)
 
 
-def normalize_escape(escape: re.Match[str]) -> str:
-    """'%7e' -> '~', '%2f' -> '%2F', and '%' alone -> '%25'."""
-    return quote(unquote_to_bytes(escape[0]), safe="")
+def normalize_escapes(escapes: re.Match[str]) -> str:
+    """'%7e%7E' -> '~~', '%2f' -> '%2F', and '%' alone -> '%25'."""
+    return quote(unquote_to_bytes(escapes[0]), safe="")
 
 
 # ---- 14 Schema ---------------------------------------------------------------------------------
@@ -5601,6 +5633,8 @@ class MCPServer(Catalog):
         self.instructions = instructions
         self.limits = read_limits(limits)
         self.path = "/" + path.strip("/")
+        if not re.fullmatch(PATH, self.path):
+            raise ValueError(f"path: expected '/mcp', say, got {path!r}")
         self.root_path = f"/{root_path.strip('/')}".rstrip("/")
         hosts = read_names("allowed_hosts", allowed_hosts)
         self.allowed_hosts = frozenset(host.lower() for host in hosts)
@@ -5616,6 +5650,9 @@ class MCPServer(Catalog):
             raise ValueError(f"{self.path} is a path of two_channel: choose another path")
         self.lifespan = lifespan
         self.clock = clock
+        # This refuses nan as well.
+        if not session_timeout > 0:
+            raise ValueError(f"session_timeout must be positive seconds, not {session_timeout!r}")
         # What is there.
         self.sessions = Sessions(self.limits, session_timeout, clock)
         self.account: Account = self.sessions  # counts all that the server keeps
@@ -5636,11 +5673,12 @@ class MCPServer(Catalog):
         for all; `guarded` asks for a token where there is `auth`. ValueError for a bad path, or
         for MCP's own.
         """
-        if not re.fullmatch("[A-Z]+", method) or not re.fullmatch(r"/[!-|~]*", path):
+        if not re.fullmatch("[A-Z]+", method) or not re.fullmatch(PATH, path):
             raise ValueError(f"expected 'GET' and '/page', say, got {method!r} and {path!r}")
         path = path.removesuffix("/") or "/"
-        if path == self.path:
-            raise ValueError(f"{path} is the MCP endpoint: put {method} somewhere else")
+        with contextlib.suppress(HTTPError):  # nothing is there
+            if find_routes(self, Request(method, path)) not in (HEALTH, self.pages.get(path)):
+                raise ValueError(f"{path} is the MCP endpoint or belongs to it: choose another")
 
         async def page(server: MCPServer, request: Request) -> Reply:
             reply = await function(server, request)
@@ -5721,7 +5759,8 @@ class MCPServer(Catalog):
         system has no thread left.
         """
         # [limits.threads] An owner holds at most as many threads as are still free. So one session
-        # with slow handlers leaves half of the threads to others.
+        # with slow handlers leaves half of the threads to others. Without `auth` all clients of
+        # 2026-07-28 are one owner: nothing tells them apart.
         owner = ctx.session or ctx.principal
         threads = self.threads
         while threads.count(owner) >= self.limits.threads - len(threads):
@@ -5896,26 +5935,24 @@ class MCPServer(Catalog):
         async def serve() -> None:
             self.enter_loop()
             asyncio.get_running_loop().set_exception_handler(self.handle_problem)
-            with self.stopping_on_signals():
-                # An OSError of the lifespan is not taken for one of `start`.
-                await self.enter_lifespan()
-                try:
-                    url = await self.start(
-                        host, port, ssl_context=ssl_context, reuse_port=reuse_port
-                    )
-                except OSError as error:
-                    sys.exit(f"{name} cannot listen on {host}:{port}: {error.strerror or error}")
-                try:
-                    if on_start is not None:
-                        on_start(url)
-                    else:  # in one write: several processes may start at once
-                        said = f"{name} listens on {url} - Ctrl+C stops it\n"
-                        print(said, end="", file=sys.stderr)
-                    await self.stopped.wait()
-                finally:
-                    await self.close()
+            # An OSError of the lifespan is not taken for one of `start`.
+            await self.enter_lifespan()
+            try:
+                url = await self.start(host, port, ssl_context=ssl_context, reuse_port=reuse_port)
+            except OSError as error:
+                sys.exit(f"{name} cannot listen on {host}:{port}: {error.strerror or error}")
+            try:
+                if on_start is not None:
+                    on_start(url)
+                else:  # in one write: several processes may start at once
+                    said = f"{name} listens on {url} - Ctrl+C stops it\n"
+                    print(said, end="", file=sys.stderr)
+                await self.stopped.wait()
+            finally:
+                await self.close()
 
-        asyncio.run(serve())
+        with self.stopping_on_signals():
+            asyncio.run(serve())
 
     def handle_problem(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """[limits.descriptors] asyncio logs an error for each client that it cannot accept."""
@@ -5938,12 +5975,13 @@ class MCPServer(Catalog):
         A watchdog ends the process where a handler blocks the event loop, or its thread never ends.
         """
         before: dict[int, Any] = {}
+        seconds = self.limits.grace_seconds + WATCHDOG_SECONDS
+        watchdog = threading.Timer(seconds, os._exit, [1])
+        watchdog.daemon = True
 
         def stop(number: int, frame: object) -> None:
             for each in STOP_SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
-            watchdog = threading.Timer(STOP_SECONDS, os._exit, [1])
-            watchdog.daemon = True
             watchdog.start()
             self.stop()
 
@@ -5953,12 +5991,13 @@ class MCPServer(Catalog):
         try:
             yield
         finally:
+            watchdog.cancel()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-STOP_SECONDS = 4.5  # from a signal to the end of the process, whatever a handler does
+WATCHDOG_SECONDS = 1.5  # after the grace, to the end of the process, whatever a handler does
 
 
 async def wait_for_tasks(tasks: Iterable[asyncio.Task[None] | None], seconds: float) -> None:
@@ -5988,6 +6027,8 @@ def raise_descriptors() -> int:
 
 # Settings that match nothing are refused when the server is made.
 
+# Visible ASCII without ? and #, which end a path, and without }, which would look like a template.
+PATH = r'/[!"$->@-|~]*'
 NAMES = {  # setting -> what one of its names looks like
     "allowed_hosts": (
         r"\*|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:[0-9]{1,5})?", "a name like 'mcp.example.com'"
@@ -6038,9 +6079,10 @@ def read_secret(secret: str | bytes | None) -> bytes:
 
 def check_cache(cache: tuple[int, str]) -> tuple[int, str]:
     """[cache.form] (60_000, 'public'): for how many milliseconds, and for whom. ValueError."""
-    if type(cache[0]) is not int or cache[0] < 0 or cache[1] not in ("public", "private"):
-        raise ValueError(f"cache {cache!r}: expected milliseconds, and 'public' or 'private'")
-    return cache
+    match cache:
+        case (ttl, "public" | "private") if type(ttl) is int and ttl >= 0:
+            return cache
+    raise ValueError(f"cache {cache!r}: expected milliseconds, and 'public' or 'private'")
 
 
 # ---- 17 Demo -----------------------------------------------------------------------------------

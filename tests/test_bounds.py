@@ -229,6 +229,63 @@ async def test_cheap_bounds_are_asked_before_members_and_patterns(name):
     assert held < HELD_SECONDS / 2
 
 
+LONG_URIS = {
+    "percent signs": "%" * 4_100_000,
+    "escapes": "doc://" + "%41" * 1_380_000,
+    "letters": "doc://" + "\u00e9" * 600_000,
+}
+
+
+@pytest.mark.parametrize("uri", LONG_URIS.values(), ids=LONG_URIS)
+@pytest.mark.parametrize("method", ["read", "subscribe", "unsubscribe"])
+@spoken
+async def test_long_uri_is_refused_before_it_is_normalized(method, uri):
+    """[limits.uri] A body of 4 MB would take many seconds."""
+    client = await Client(library()).connect()
+    held, answer = await seconds_held(client.request(f"resources/{method}", {"uri": uri}))
+    assert words(answer.message) == "params.uri is longer than 8192 characters"
+    assert held < HELD_SECONDS
+
+
+@spoken
+async def test_long_uri_that_a_handler_passes_on_is_refused_as_well():
+    """[limits.uri]"""
+    mcp = library()
+
+    @mcp.tool
+    async def tool(uri: str, ctx: Context) -> str:
+        return str(await ctx.read_resource(uri))
+
+    client = await Client(mcp).connect()
+    held, answer = await seconds_held(client.call("tool", {"uri": LONG_URIS["percent signs"]}))
+    assert is_refused(answer.message) and "longer than 8192" in words(answer.message)
+    assert held < HELD_SECONDS
+
+
+LISTENED = {
+    "percent signs": ["%" * 8192] * 8,
+    "escapes": ["%41" * 2730] * 8,
+    "alternating": ["%x" * 4096] * 8,
+    "many": ["%x" * 4096] * 500,
+    "one": ["%" * 4_100_000],
+}
+
+
+@pytest.mark.parametrize("name", LISTENED)
+@spoken
+async def test_listener_names_uris_of_a_bounded_length_altogether(name):
+    """[limits.uri] Each of them is normalized before the first event."""
+    params = {"notifications": {"resourceSubscriptions": LISTENED[name]}}
+    held, answer = await seconds_held(StatelessClient(library()).request("subscriptions/listen", params))
+    assert held < HELD_SECONDS
+    if name in ("many", "one"):
+        place = "params.notifications.resourceSubscriptions"
+        assert answer.error["message"] == f"{place} is longer than 65536 characters"
+    else:
+        assert answer.status == 200
+        answer.page.leave()
+
+
 @spoken
 async def test_bound_in_a_hint_is_asked_before_its_pattern():
     """[schema.cheap-first]"""
@@ -561,11 +618,12 @@ async def test_notices_that_nobody_reads_are_bounded_and_the_newest_stay():
 @spoken
 async def test_listeners_with_long_filters_are_refused_beyond_the_share():
     """[limits.memory] [limits.subscriptions] A filter is kept for as long as somebody listens."""
-    mcp, statuses = library(limits=Limits(session_bytes=5_000_000, server_bytes=5_000_000)), Counter()
+    mcp, statuses = library(limits=Limits(session_bytes=3_000_000, server_bytes=3_000_000)), Counter()
     headers = ACCEPT_BOTH | {"mcp-protocol-version": STATELESS_REVISION, "mcp-method": "subscriptions/listen"}
     async with mcp.serving() as url, contextlib.AsyncExitStack() as stack:
         for number in range(40):
-            uris = [f"doc://{number}-{n}-{'x' * 1000}/notes" for n in range(500)]  # half a megabyte
+            # As long as may be, and a third of a megabyte, since each letter is escaped.
+            uris = [f"doc://{number}-{n}-{chr(0xE9) * 100}/notes" for n in range(500)]
             params = {"notifications": {"resourceSubscriptions": uris}, "_meta": meta()}
             wire = await stack.enter_async_context(Wire(url))
             await wire.send(post(headers, asked(method="subscriptions/listen", **params)))
@@ -1278,6 +1336,11 @@ async def stubborn() -> str:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(1)
 @mcp.tool()
+async def slow() -> str:
+    print("slow", flush=True)
+    await asyncio.sleep(5)
+    return "done"
+@mcp.tool()
 async def loop() -> str:
     print("blocked", flush=True)
     time.sleep(60)
@@ -1343,6 +1406,21 @@ def test_second_signal_ends_the_process_at_once_whatever_is_open():
             server.process.terminate()
         found = {tool: status_within(server, 2) for tool, (server, _) in servers.items()}
         assert found == dict.fromkeys(servers, -signal.SIGTERM)
+
+
+def test_watchdog_waits_for_the_grace_that_the_author_gives():
+    """[shutdown.signals] [shutdown.graceful] A call that needs 5 of 8 seconds is answered, and the process ends well."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Process(ENDING, GRACE="grace_seconds=8"))
+        session = server.session()
+        calling = stack.enter_context(server.connect())
+        calling.sendall(post(session, call(1, "slow")))
+        assert server.process.stdout.readline() == "slow\n"
+        server.process.terminate()
+        received = b""
+        while data := calling.recv(65536):
+            received += data
+        assert b"done" in received and status_within(server, 5) == 0
 
 
 def test_process_ends_within_5_seconds_even_if_a_handler_blocks_the_event_loop():

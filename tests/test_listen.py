@@ -102,7 +102,8 @@ async def test_listener_that_asks_for_nothing_is_done_at_once(params):
 @pytest.mark.parametrize(
     "wanted",
     [[], "tools", True, {"resourceSubscriptions": "doc://a"}, {"resourceSubscriptions": [1]},
-     {"resourceSubscriptions": {"doc://a": True}}],
+     {"resourceSubscriptions": {"doc://a": True}}, {"resourceSubscriptions": ["doc://" + "a" * 8187]},
+     {"resourceSubscriptions": ["doc://a"] * 9400}],
 )  # fmt: skip
 @spoken
 async def test_filter_of_a_wrong_shape_is_invalid_params(wanted):

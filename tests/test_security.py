@@ -517,6 +517,27 @@ def test_endpoint_cannot_be_taken_over_by_a_route(path):
         assert answer.headers["allow"] == "POST, GET, DELETE, OPTIONS"
 
 
+@pytest.mark.parametrize("path", [
+    "/sse", "/messages/", "/initialize", "/sse/message", "/sse/a/tool/b", "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-protected-resource/mcp",
+])  # fmt: skip
+def test_path_that_belongs_to_the_protocol_cannot_be_taken_over_by_a_route(path):
+    """[route.guarded] Where the server does not use it, it is free."""
+
+    async def done(server: MCPServer, request: Request) -> Reply:
+        return Reply(200)
+
+    async def verify(token: str) -> str:
+        return "ada"
+
+    auth = Auth(verify, resource="https://a.example/mcp", authorization_servers=["https://id.example"])
+    mcp = MCPServer("test", auth=auth, two_channel=True)
+    with pytest.raises(ValueError, match="belongs to it"):
+        mcp.route("PUT", path, done)
+    assert mcp.pages == {}
+    MCPServer("test").route("PUT", path, done)
+
+
 @spoken
 async def test_head_of_a_route_that_streams_opens_no_stream():
     """[http.head-no-body] The connection goes on with the next request."""
@@ -543,7 +564,8 @@ def test_route_with_a_method_or_a_path_that_no_request_has_is_refused_at_once():
     async def nothing(server: MCPServer, request: Request) -> Reply:
         return Reply(204)
 
-    for method, path in [("get", "/page"), ("GET", "page"), ("", "/page"), ("G T", "/page"), ("GET", "/{name}")]:
+    for method, path in [("get", "/page"), ("GET", "page"), ("", "/page"), ("G T", "/page"), ("GET", "/{name}"),
+                         ("GET", "/a?b"), ("GET", "/a#b"), ("GET", "/a b")]:  # fmt: skip
         with pytest.raises(ValueError, match="expected 'GET' and '/page'"):
             MCPServer("test").route(method, path, nothing)
 

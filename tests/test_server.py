@@ -1377,6 +1377,21 @@ def test_second_signal_ends_the_process_at_once():
     assert process.returncode == -signal.SIGTERM
 
 
+def test_program_may_go_on_when_run_has_ended():
+    """[shutdown.signals] The watchdog, which would end the process, does not outlive `run`."""
+    after = """
+for thread in threading.enumerate():
+    if isinstance(thread, threading.Timer):
+        thread.join(1)
+        print("watched", thread.is_alive())
+"""
+    process = start_process("-c", SERVER.replace("GRACE", "0.1") + after)
+    assert process.stdout.readline().startswith("http")
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=10)[0]
+    assert said.startswith("run() returned\n") and "True" not in said
+
+
 # --- One file -----------------------------------------------------------------------------------------
 
 
@@ -1500,6 +1515,16 @@ def build_options() -> list[str]:
     ({"limits": {}}, "limits must be a Limits(...), not {}"),
     ({"secret": ""}, "secret must be text or bytes, and not empty"),
     ({"cache_lists": (60_000, "all")}, "expected milliseconds, and 'public' or 'private'"),
+    ({"cache_lists": (5,)}, "expected milliseconds, and 'public' or 'private'"),
+    ({"cache_lists": 5}, "expected milliseconds, and 'public' or 'private'"),
+    ({"cache_reads": (True, "public")}, "expected milliseconds, and 'public' or 'private'"),
+    ({"session_timeout": 0}, "session_timeout must be positive seconds, not 0"),
+    ({"session_timeout": -1}, "session_timeout must be positive seconds, not -1"),
+    ({"session_timeout": float("nan")}, "session_timeout must be positive seconds, not nan"),
+    ({"path": "/m?x"}, "path: expected '/mcp', say, got '/m?x'"),
+    ({"path": "/m#x"}, "path: expected '/mcp', say, got '/m#x'"),
+    ({"path": "/a b"}, "path: expected '/mcp', say, got '/a b'"),
+    ({"path": "/caf\u00e9"}, "path: expected '/mcp', say, got '/caf\u00e9'"),
 ])  # fmt: skip
 def test_setting_that_matches_nothing_is_refused_when_the_server_is_made(settings, words):
     """[host.validate] [origin.validate] Otherwise it would be found out by the first client that is turned away."""

@@ -463,6 +463,61 @@ def test_arguments_under_an_explicit_schema_fill_the_parameters_as_json():
     assert call(mcp, day="today") == {"content": [text("'today' 7 2")]}
 
 
+class Field:
+    """What pydantic's Field leaves as a default: a value and its bounds."""
+
+    def __init__(self, default, *metadata):
+        self.default, self.metadata, self.description = default, list(metadata), None
+
+    def get_default(self, call_default_factory=False):
+        return self.default
+
+    def is_required(self):
+        return False
+
+
+@dataclass
+class Le:
+    le: int
+
+
+def test_bounds_of_a_default_do_not_count_under_an_explicit_schema():
+    """[tool.input-schema] Its author has written down what counts; the default is kept, and so is the Field."""
+    mcp = MCPServer("test")
+    field = Field(3, Le(5))
+
+    @mcp.tool(input_schema={"type": "object", "properties": {"depth": {"type": "integer"}}})
+    async def tool(depth: int = field) -> str:
+        return f"{depth}"
+
+    assert call(mcp) == {"content": [text("3")]}
+    assert call(mcp, depth=9) == {"content": [text("9")]}
+    assert field.metadata == [Le(5)]
+
+
+NUMBER = {"type": "integer"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "refused"),
+    [
+        ({"properties": {"b": NUMBER}}, True),
+        ({"properties": {"b": NUMBER}, "additionalProperties": False}, True),
+        ({"properties": {"b": NUMBER}, "additionalProperties": NUMBER}, False),
+        ({"properties": {"b": NUMBER}, "patternProperties": {"^.$": NUMBER}}, False),
+        ({"properties": {"b": NUMBER}, "anyOf": [{"properties": {"a": NUMBER}}]}, False),
+        ({"properties": {"a": NUMBER, "b": NUMBER}}, False),
+        ({}, False),
+    ],
+)
+def test_parameter_that_an_explicit_schema_never_brings_is_refused(schema, refused):
+    """[tool.input-schema] Each call would fail."""
+    mcp = MCPServer("test")
+    with pytest.raises(TypeError, match="tool f, parameter a: .*input_schema") if refused else contextlib.nullcontext():
+        mcp.add_tool(lambda a, b=1: "", "f", input_schema={"type": "object", **schema})
+    assert names(mcp) == ([] if refused else ["f"])
+
+
 async def first(ctx: Context, a: int) -> str:
     return f"{type(ctx).__name__} {a}"
 
@@ -1039,7 +1094,8 @@ def test_no_uri_makes_matching_slow(template, uri):
 @pytest.mark.parametrize(
     "template",
     ["doc://{", "doc://}", "doc://{}", "doc://{x", "doc://{{x}}", "doc://{x y}", "doc://{a}{b}", "doc://{?q}",
-     "doc://{x*}", "doc://{x:3}", "doc://{/x}", "doc://{x,y}", "doc://{+}", "doc://{\u00e9}"],
+     "doc://{x*}", "doc://{x:3}", "doc://{/x}", "doc://{x,y}", "doc://{+}", "doc://{\u00e9}",
+     "doc://{x}/{x}", "doc://{x}/{+x}", "doc://{x}/{y}/{x}"],
 )  # fmt: skip
 def test_template_that_cannot_be_matched_is_refused(template):
     """[resource.templates] Of RFC 6570, {var} and {+path}; the message shows the template."""
@@ -1430,6 +1486,12 @@ def no_schema_inside(a: dict[str, list[complex]]) -> str: ...
 def is_event(a: int, b: threading.Event = None) -> str: ...  # noqa: RUF013
 
 
+def many_contexts(a: int, *cs: Context) -> str: ...
+
+
+def named_contexts(a: int, **cs: Context) -> str: ...
+
+
 class Yielding:
     def __call__(self, a: int):
         yield a
@@ -1453,6 +1515,8 @@ class Yielding:
         (no_schema, ["parameter a: complex has no JSON Schema"]),
         (no_schema_inside, ["parameter a", "complex"]),
         (is_event, ["parameter b", "Event"]),
+        (many_contexts, ["parameter cs", "one Context"]),
+        (named_contexts, ["parameter cs", "one Context"]),
     ],
     ids=lambda value: getattr(value, "__qualname__", None),
 )
@@ -1475,6 +1539,28 @@ def test_what_cannot_work_is_refused_by_the_names_of_function_and_parameter(kind
         assert word in message
     assert mcp.tools == mcp.prompts == mcp.resources == mcp.templates == {}
     assert mcp.completer is None
+
+
+def test_later_parameter_may_be_named_cls_or_self():
+    """[tool.definition] Only the first one is the object of a method."""
+    mcp = MCPServer("test")
+    mcp.add_tool(lambda a, cls, self=1: f"{a} {cls} {self}", "tool")
+    assert call(mcp, a="a", cls="b") == {"content": [text("a b 1")]}
+
+
+class Scales:
+    """Weighs."""
+
+    def __call__(self, a: int) -> str:
+        return f"{a} kg"
+
+
+def test_object_without_a_docstring_at_its_call_is_described_by_its_class():
+    """[tool.definition] Python's own words, "Call self as a function.", say nothing."""
+    mcp = MCPServer("test")
+    mcp.add_tool(Scales(), "tool")
+    [tool] = answer_to(mcp, "tools/list")["result"]["tools"]
+    assert tool["description"] == "Weighs."
 
 
 @pytest.mark.parametrize("value", [5, Adder.__dict__["of_class"]], ids=["int", "classmethod"])
@@ -1848,7 +1934,7 @@ def test_details_of_other_types_become_plain_data_where_that_is_obvious():
     [tool] = answer_to(mcp, "tools/list")["result"]["tools"]
     assert tool["annotations"] == {"readOnlyHint": True}
     assert tool["icons"] == [{"src": "a.png", "sizes": ["48x48"]}, {"src": "b.png"}]
-    assert tool["_meta"] == {"day": "2026-07-28"}
+    assert tool["_meta"] == {"day": "2026-07-28", "none": None}  # the author's own words are kept
     assert answer_to(mcp, "resources/list")["result"]["resources"] == [
         {"name": "doc", "uri": "doc://a", "annotations": {"audience": ["user"]}}
     ]
@@ -1906,6 +1992,15 @@ def test_resource_uri_without_a_scheme_is_refused(uri):
     """[resource.custom-scheme] No client could read the list that has it."""
     mcp = MCPServer("test")
     with pytest.raises(ValueError, match="resource f: the URI .* has no scheme"):
+        mcp.add_resource(lambda **variables: "", uri, name="f")
+    assert mcp.resources == mcp.templates == {}
+
+
+@pytest.mark.parametrize("uri", ["doc://" + 9000 * "a", "doc://{name}/" + 9000 * "a"])
+def test_resource_uri_that_nobody_may_ask_for_is_refused(uri):
+    """[limits.uri]"""
+    mcp = MCPServer("test")
+    with pytest.raises(ValueError, match="resource f: the URI .* is too long"):
         mcp.add_resource(lambda **variables: "", uri, name="f")
     assert mcp.resources == mcp.templates == {}
 

@@ -2121,6 +2121,9 @@ class Sessions(Account):
 
     def __init__(self, limits: Limits, timeout: float, clock: Callable[[], float]) -> None:
         super().__init__(limits.server_bytes)
+        # This refuses nan as well.
+        if not timeout > 0:
+            raise ValueError(f"session_timeout must be positive seconds, not {timeout!r}")
         self.limits = limits
         self.timeout = timeout  # seconds
         self.clock = clock
@@ -5632,9 +5635,7 @@ class MCPServer(Catalog):
         )  # fmt: skip
         self.instructions = instructions
         self.limits = read_limits(limits)
-        self.path = "/" + path.strip("/")
-        if not re.fullmatch(PATH, self.path):
-            raise ValueError(f"path: expected '/mcp', say, got {path!r}")
+        self.path = read_path(path)
         self.root_path = f"/{root_path.strip('/')}".rstrip("/")
         hosts = read_names("allowed_hosts", allowed_hosts)
         self.allowed_hosts = frozenset(host.lower() for host in hosts)
@@ -5650,9 +5651,6 @@ class MCPServer(Catalog):
             raise ValueError(f"{self.path} is a path of two_channel: choose another path")
         self.lifespan = lifespan
         self.clock = clock
-        # This refuses nan as well.
-        if not session_timeout > 0:
-            raise ValueError(f"session_timeout must be positive seconds, not {session_timeout!r}")
         # What is there.
         self.sessions = Sessions(self.limits, session_timeout, clock)
         self.account: Account = self.sessions  # counts all that the server keeps
@@ -6037,6 +6035,14 @@ NAMES = {  # setting -> what one of its names looks like
         r"\*|null|[a-z][a-z0-9+.-]*://[^/?#*]+", "an origin like 'https://app.example.com'"
     ),
 }
+
+
+def read_path(path: str) -> str:
+    """'mcp/' -> '/mcp'. ValueError."""
+    path = "/" + path.strip("/")
+    if not re.fullmatch(PATH, path):
+        raise ValueError(f"path: expected '/mcp', say, got {path!r}")
+    return path
 
 
 def read_limits(limits: Limits | None) -> Limits:

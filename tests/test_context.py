@@ -392,7 +392,7 @@ class Model:
         self.content = content
 
     @classmethod
-    def model_json_schema(cls) -> dict[str, Any]:
+    def model_json_schema(cls, mode: str) -> dict[str, Any]:
         return {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"], "title": "Model"}
 
     @classmethod

@@ -296,7 +296,7 @@ ONLY_PYDANTIC = "as only models of pydantic may"
      "dict[str, list[complex]]: list[complex]: complex has no JSON Schema"),
     (dict[int, str], "dict[int, str] has no JSON Schema"),
     (dict[date, str], "dict[datetime.date, str] has no JSON Schema"),
-    (dict[Path, str], "dict[pathlib.Path, str] has no JSON Schema"),
+    (dict[Path, str], f"{dict[Path, str]!r} has no JSON Schema"),
     (abc.Callable, "Callable has no JSON Schema"),
     (abc.Iterator[int], "collections.abc.Iterator[int] has no JSON Schema"),
     (set[tuple[int, int]], "set[tuple[int, int]] has no JSON Schema"),

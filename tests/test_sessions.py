@@ -309,6 +309,7 @@ async def test_unused_sessions_end_for_memory_only_where_that_helps():
     for number in range(1, 4):  # each has a call that runs, and an answer that nobody reads
         busy = await Client(mcp).connect()
         running.append(asyncio.create_task(busy.call("wait")))
+        await until(lambda number=number: len(mcp.calls) == number)
         body = call(2, "large")
         await mcp.handle(Request("POST", "/mcp", busy.headers, json.dumps(body).encode()))
         await until(lambda number=number: len(mcp.calls) == number)
